@@ -1,0 +1,57 @@
+"""JMA, the Jacobian-induced Mahalanobis distance attack, on any encoding of labels.
+
+    from jma_core import OneHot, jma, run
+
+    result = run(jma(network, image, OneHot(1000), target=651))
+
+The names below are imported on first use, since torch takes seconds to import and stored records do not need it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jma_core.attacks.jma import Level, jma
+    from jma_core.attacks.trail import run, run_batch
+    from jma_core.encodings import ECOC, Constraints, Encoding, MultiLabel, OneHot, hadamard_codebook
+    from jma_core.linearise import Linearisation, Solution
+    from jma_core.network import Network
+    from jma_core.records import AttackResult, Phase, Step, StopReason
+
+_HOMES = {
+    "attacks.jma": ["Level", "jma"],
+    "attacks.trail": ["run", "run_batch"],
+    "encodings": ["ECOC", "Constraints", "Encoding", "MultiLabel", "OneHot", "hadamard_codebook"],
+    "linearise": ["Linearisation", "Solution"],
+    "network": ["Network"],
+    "records": ["AttackResult", "Phase", "Step", "StopReason"],
+}
+
+__all__ = [
+    "ECOC",
+    "AttackResult",
+    "Constraints",
+    "Encoding",
+    "Level",
+    "Linearisation",
+    "MultiLabel",
+    "Network",
+    "OneHot",
+    "Phase",
+    "Solution",
+    "Step",
+    "StopReason",
+    "hadamard_codebook",
+    "jma",
+    "run",
+    "run_batch",
+]
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"jma_core.{home}"), name)
+    raise AttributeError(f"module 'jma_core' has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""Attacks: each one a generator of Steps that returns an AttackResult."""

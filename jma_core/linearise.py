@@ -1,0 +1,143 @@
+"""The linearised attack at one image: f(x + delta) ~ z + J delta, eq. (12), and its cheapest way into the target.
+
+With B = A J and r = h - A z, the shortest delta with B delta >= r is B' lambda*, where lambda* solves the dual of
+``jma_core.dual``. Two ways to it give the same optimum:
+
+* ``solve_full`` takes the whole Jacobian, n backward passes, as the paper does;
+* ``solve_lazy`` takes gradient rows of the constraints that matter only, and proves with one forward-mode derivative
+  that the others are satisfied along delta*.
+
+Nothing else in the project knows how a gradient row is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from jma_core.dual import Array, Certificate, InfeasibleError, certify, solve_dual
+from jma_core.encodings import Constraints
+from jma_core.network import Network
+from jma_core.records import Halt, StopReason
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The optimum of the linearised problem, and the proof."""
+
+    delta: Tensor
+    """(C, H, W) delta* = B' lambda*, of the image's dtype and device."""
+    index: NDArray[np.int64]
+    """(k,) constraints with a positive multiplier."""
+    multipliers: Array
+    """(k,) lambda* > 0."""
+    displacement: Array
+    """(n,) d* = J delta*."""
+    length: float
+    """||delta*||."""
+    certificate: Certificate
+
+
+class Linearisation:
+    """First-order model of a network at one image (C, H, W), with the constraints to be met."""
+
+    def __init__(self, network: Network, x: Tensor, goal: Constraints) -> None:
+        self._network = network
+        self._x = x
+        self._goal = goal
+        self.z, self._pull = network.differentiate(x)
+        """(n,) logits f(x)."""
+        self._z64 = self.z.double().cpu()
+        self.required: Array = -goal.values(self._z64).numpy()
+        """(p,) r = h - A z: how far each constraint must move, positive where it is not satisfied yet."""
+
+    def jacobian(self) -> Tensor:
+        """J = df/dx as (n, m) on the CPU, m = C H W: n backward passes, n m floats of memory."""
+        return self._pull(torch.eye(len(self.z)))
+
+    def solve_full(self) -> Solution:
+        """The optimum from the full Jacobian, as Algorithm 1 has it. Raises Halt when there is none."""
+        jacobian = self.jacobian()
+        gram_j = _gram(jacobian)  # J J'
+        a = self._goal.rows(torch.arange(len(self.required))).double().numpy()
+        multipliers = self._solve_dual(a @ gram_j @ a.T, self.required)
+        cotangent = a.T @ multipliers  # delta* = J' (A' lambda*)
+        delta = jacobian.T @ torch.from_numpy(cotangent).to(jacobian)
+        every = np.arange(len(self.required))
+        return self._solution(delta.double().numpy(), every, multipliers, gram_j @ cotangent)
+
+    def solve_lazy(self, start: Sequence[int] | NDArray[np.int64] = (), grow: int = 3) -> Solution:
+        """The same optimum by constraint generation. Raises Halt when there is none.
+
+        Solve with the rows of a few constraints (``start``, and the ``grow`` most violated), predict all others along
+        the answer, add the ``grow`` worst of those that it violates, and repeat. A relaxation whose optimum is
+        feasible for the whole problem is the optimum of the whole problem.
+        """
+        noise = 100 * torch.finfo(self.z.dtype).eps * max(1.0, float(self.z.abs().max()))
+        index = np.union1d(np.asarray(start, dtype=np.int64), _worst(self.required, noise, grow))
+        rows = self._rows(index)
+        while True:
+            multipliers = self._solve_dual(rows @ rows.T, self.required[index])
+            delta = rows.T @ multipliers
+            displacement = self._network.push(self._x, self._shaped(delta)).double().cpu().numpy()
+            missing = self.required - self._change(displacement)
+            missing[index] = 0.0  # held by the solver, to its own precision
+            new = _worst(missing, noise, grow)
+            if not len(new):
+                return self._solution(delta, index, multipliers, displacement)
+            index, rows = np.concatenate([index, new]), np.vstack([rows, self._rows(new)])
+
+    def _rows(self, index: NDArray[np.int64]) -> Array:
+        """Rows ``index`` of B = A J, (k, m): one backward pass each."""
+        return self._pull(self._goal.rows(torch.from_numpy(index))).double().numpy()
+
+    def _change(self, displacement: Array) -> Array:
+        """A d (p,) for a displacement d (n,) of the logits."""
+        moved = self._goal.values(self._z64 + torch.from_numpy(displacement)).numpy()
+        return np.asarray(moved + self.required)
+
+    def _shaped(self, delta: Array) -> Tensor:
+        return torch.from_numpy(delta).to(self._x).reshape(self._x.shape)
+
+    def _solve_dual(self, gram: Array, required: Array) -> Array:
+        if required.max(initial=0.0) > 0 and not gram.any():
+            raise Halt(StopReason.ZERO_GRADIENT, "The network's gradient is zero here: no small change has an effect.")
+        try:
+            return solve_dual(gram, required)
+        except InfeasibleError as error:
+            raise Halt(StopReason.INFEASIBLE, f"The linearised target cannot be reached: {error}.") from error
+
+    def _solution(self, delta: Array, index: NDArray[np.int64], found: Array, displacement: Array) -> Solution:
+        multipliers = np.zeros_like(self.required)
+        multipliers[index] = found
+        squared_length = float(delta @ delta)
+        slack = self._change(displacement) - self.required
+        active = np.flatnonzero(multipliers > 0)
+        return Solution(
+            delta=self._shaped(delta),
+            index=active,
+            multipliers=multipliers[active],
+            displacement=displacement,
+            length=squared_length**0.5,
+            certificate=certify(slack, self.required, multipliers, squared_length),
+        )
+
+
+def _worst(missing: Array, noise: float, count: int) -> NDArray[np.int64]:
+    """Indices of the ``count`` largest entries of those above ``noise``."""
+    order = np.argsort(-missing, kind="stable")[:count]
+    return order[missing[order] > noise]
+
+
+def _gram(jacobian: Tensor, columns: int = 16384) -> Array:
+    """J J' (n, n) in float64, without a float64 copy of J."""
+    gram = torch.zeros(len(jacobian), len(jacobian), dtype=torch.float64)
+    for part in torch.split(jacobian, columns, dim=1):
+        wide = part.double()
+        gram += wide @ wide.T
+    return gram.numpy()

@@ -1,0 +1,127 @@
+"""What an attack gives back: a Step for every iteration, and an AttackResult at the end.
+
+Records hold numpy arrays on the CPU and need no torch, so that a stored attack can be shown before torch is imported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jma_core.dual import Certificate
+from jma_core.metrics import Distortion
+
+Floats = NDArray[np.floating]
+
+
+class Phase(StrEnum):
+    """What a step did."""
+
+    WALK = "walk"
+    """The full step missed the target, so the image moved ``step`` along it."""
+    LEAP = "leap"
+    """The full step landed in the target."""
+    BISECT = "bisect"
+    """The segment between the last miss and the nearest hit was halved."""
+
+
+class StopReason(StrEnum):
+    """Why an attack ended. Only the first two are successes; a failure after a success cannot happen."""
+
+    SUCCESS = "success"
+    NOTHING_TO_DO = "nothing to do"
+    ITERATIONS = "iteration cap"
+    TIME = "time cap"
+    STOPPED = "stopped"
+    NOT_FINITE = "not finite"
+    ZERO_GRADIENT = "zero gradient"
+    INFEASIBLE = "infeasible"
+    STALLED = "stalled"
+    OUT_OF_MEMORY = "out of memory"
+
+
+class Halt(Exception):
+    """Ends an attack from anywhere inside it, with the reason and a sentence for people."""
+
+    def __init__(self, reason: StopReason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+@dataclass(frozen=True)
+class Step:
+    """One update of the attacked image. n logits, p constraints, k of them active; images are (C, H, W) in [0, 1].
+
+    ``values``, ``logits`` and ``decoded`` belong to ``image``. ``active``, ``multipliers``, ``predicted``, ``realised``
+    and ``certificate`` belong to the linearised problem that the step came from: one at the previous image for WALK and
+    LEAP, and the LEAP's own for BISECT.
+    """
+
+    iteration: int
+    """v, the number of the for loop of Algorithm 1, from 1."""
+    phase: Phase
+    image: Floats
+    logits: Floats
+    decoded: NDArray[Any]
+    """() int64 class, or (n,) bool labels: what the decoder says of ``image``."""
+    success: bool
+    values: Floats
+    """(p,) A z - h: >= 0 where a constraint is satisfied; logit units."""
+    active: NDArray[np.int64]
+    """(k,) constraints with a positive multiplier."""
+    multipliers: Floats
+    """(k,) lambda* of the active constraints."""
+    predicted: Floats
+    """(n,) d* = J delta*: where the linear model expects the full step to go."""
+    realised: Floats
+    """(n,) f(clip(x + delta*)) - f(x): where it went."""
+    full_length: float
+    """||delta*||, the length of the full step in [0, 1] pixel units."""
+    l2: float
+    """Distance of ``image`` from the original."""
+    moved: float
+    """Distance of ``image`` from the image of the step before (for BISECT: from the last hit)."""
+    forward: int
+    """Forward passes so far, one an image; a forward-mode derivative counts as two."""
+    backward: int
+    """Backward passes so far, one a gradient row."""
+    seconds: float
+    """Time spent inside the attack so far; pauses between steps are not counted."""
+    certificate: Certificate
+
+
+@dataclass(frozen=True)
+class AttackResult:
+    """How an attack ended. Images are (C, H, W) float in [0, 1]."""
+
+    original: Floats
+    image: Floats
+    """The successful image nearest to the original; if there is none, the image with the best worst constraint."""
+    last: Floats
+    """The image where the attack stood when it ended: the point it failed at, or ``image`` after a success."""
+    target: NDArray[Any]
+    success: bool
+    """Whether the decoder says ``target`` for ``image``."""
+    reason: StopReason
+    detail: str
+    """One sentence for people."""
+    logits_before: Floats
+    logits: Floats
+    """(n,) at ``image``."""
+    fraction_right: float
+    """Labels (bits for ECOC) of ``image`` that agree with the target, in [0, 1]: the paper's bASR."""
+    distortion: Distortion
+    forward: int
+    backward: int
+    seconds: float
+    steps: tuple[Step, ...]
+
+    @property
+    def n_it(self) -> int:
+        """Updates as the paper counts them: (v - 1) + n_bs. The leap that ends the walk is not an update."""
+        return sum(step.phase != Phase.LEAP for step in self.steps)
