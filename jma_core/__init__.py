@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jma_core.attacks.jma import Level, jma
     from jma_core.attacks.trail import run, run_batch
-    from jma_core.encodings import ECOC, Constraints, Encoding, MultiLabel, OneHot, hadamard_codebook
+    from jma_core.codes import hadamard_codebook
+    from jma_core.encodings import ECOC, Constraints, Encoding, MultiLabel, OneHot
     from jma_core.linearise import Linearisation, Solution
     from jma_core.network import Network
     from jma_core.records import AttackResult, Phase, Step, StopReason
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "attacks.jma": ["Level", "jma"],
     "attacks.trail": ["run", "run_batch"],
-    "encodings": ["ECOC", "Constraints", "Encoding", "MultiLabel", "OneHot", "hadamard_codebook"],
+    "codes": ["hadamard_codebook"],
+    "encodings": ["ECOC", "Constraints", "Encoding", "MultiLabel", "OneHot"],
     "linearise": ["Linearisation", "Solution"],
     "network": ["Network"],
     "records": ["AttackResult", "Phase", "Step", "StopReason"],

@@ -18,8 +18,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
-from scipy.linalg import hadamard
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -66,17 +67,6 @@ class Encoding(Protocol):
     def fraction_right(self, z: Tensor, target: Target) -> float:
         """Fraction in [0, 1] of labels (bits for ECOC) of logits (n,) that agree with the target: the paper's bASR."""
         ...
-
-
-def hadamard_codebook(classes: int, bits: int) -> Tensor:
-    """The first ``classes`` rows of Sylvester's Hadamard matrix: (classes, bits) int8 in {-1, 1}.
-
-    Any two codewords differ in exactly bits / 2 places. Raises ValueError unless ``bits`` is a power of two that is at
-    least ``classes``. Source: Verma and Swami 2019, as used in section VI-A of the paper.
-    """
-    if bits < 2 or bits & (bits - 1) or classes > bits:
-        raise ValueError(f"expected bits to be a power of two >= classes, got bits={bits} for {classes} classes")
-    return torch.from_numpy(hadamard(bits)[:classes]).to(torch.int8)
 
 
 def _check_class(target: Target, classes: int) -> Tensor:
@@ -134,7 +124,7 @@ class ECOC:
     success is the decoder's word, never the constraints'.
     """
 
-    def __init__(self, codebook: Tensor) -> None:
+    def __init__(self, codebook: Tensor | NDArray[np.int8]) -> None:
         codebook = torch.as_tensor(codebook)
         if codebook.ndim != 2 or len(codebook) < 2 or not bool((codebook.abs() == 1).all()):
             raise ValueError(f"expected a codebook (classes >= 2, bits) of -1 and 1, got shape {tuple(codebook.shape)}")

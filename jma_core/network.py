@@ -122,7 +122,8 @@ class Network:
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
+    said = str(error)  # CUDA has a class for it, the CPU and MPS only words
+    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in said or "out of memory" in said
 
 
 class _CountOutput(torch.autograd.Function):

@@ -103,10 +103,13 @@ class AttackResult:
     image: Floats
     """The successful image nearest to the original; if there is none, the image with the best worst constraint."""
     last: Floats
-    """The image where the attack stood when it ended: the point it failed at, or ``image`` after a success."""
+    """The last image that was tried: after a failure, the point where it failed."""
     target: NDArray[Any]
+    decoded_before: NDArray[Any]
+    decoded: NDArray[Any]
+    """What the decoder says of ``original`` and of ``image``."""
     success: bool
-    """Whether the decoder says ``target`` for ``image``."""
+    """Whether ``decoded`` is ``target``."""
     reason: StopReason
     detail: str
     """One sentence for people."""

@@ -95,6 +95,8 @@ class Trail:
             image=image,
             last=_array(self._last),
             target=_array(self._target),
+            decoded_before=_array(self._encoding.decode(self._z0)),
+            decoded=_array(self._encoding.decode(z)),
             success=self._decodes(z),
             reason=reason,
             detail=detail,

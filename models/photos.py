@@ -1,0 +1,19 @@
+"""From a photo to what a network sees. Needs no torch."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+CROP = 0.875
+"""Side of the centre crop over the shorter side of the resized photo, as the ImageNet networks were trained."""
+
+
+def centre_crop(photo: Image.Image, size: int) -> NDArray[np.uint8]:
+    """The (size, size, 3) centre of an RGB photo whose shorter side is scaled, bicubic, to size / 0.875 pixels."""
+    scale = round(size / CROP) / min(photo.size)
+    width, height = (round(side * scale) for side in photo.size)
+    left, top = (width - size) // 2, (height - size) // 2
+    resized = photo.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
+    return np.asarray(resized.crop((left, top, left + size, top + size)))

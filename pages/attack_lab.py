@@ -1,0 +1,180 @@
+"""Attack lab: pick a model, a photo and labels; run JMA; look at every update."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from typing import Any
+
+import streamlit as st
+
+from models.photos import centre_crop
+from models.registry import MODELS, ModelSpec, unavailable
+from ui import exports, views
+from ui.backend import Prediction, models, predict
+from ui.controls import choose_model, choose_photo, choose_settings, choose_target, describe_change
+from ui.readout import as_target, names
+from ui.request import Request
+from ui.runner import AttackRun
+from ui.state import forget, remember, running, runs
+
+POLL = 0.4  # seconds between looks at an attack that runs, or at a network that loads
+
+
+def main() -> None:
+    """The page, from top to bottom."""
+    with st.sidebar:
+        spec = choose_model()
+        photo = choose_photo()
+    picture = centre_crop(photo.image, spec.input_size)
+    st.header("Attack lab")
+    loading = models().request(spec.name)
+    now = first_sight(spec, photo.digest, picture, loading)
+    if now is None:
+        views.show(picture, f"{photo.name}, as the network will see it")
+        wait_for(loading)
+        return
+    with st.sidebar:
+        target = choose_target(spec, photo, now)
+        st.markdown(describe_change(spec, now, target))
+        settings = choose_settings()
+    request = Request(spec.name, photo.digest, target, settings)
+    run = runs().get(request)
+    polling = bool(run and run.busy)
+    st.fragment(laboratory, run_every=POLL if polling else None)(request, spec, now, picture, polling)
+    if not loading.done():
+        wait_for(loading)
+
+
+def first_sight(spec: ModelSpec, digest: str, picture: Any, loading: Future[Any]) -> Prediction | None:
+    """What the model says of the photo: from a stored attack, or from the network once it is loaded; else None."""
+    for run in runs().values():
+        if run.result and (run.request.model, run.request.photo) == (spec.name, digest):
+            return Prediction(run.result.logits_before, run.result.decoded_before)
+    return predict(spec.name, digest, picture) if loading.done() and not loading.exception() else None
+
+
+def wait_for(loading: Future[Any]) -> None:
+    """Say that the network is loading, and redraw the page when it is there; or say why it cannot be loaded."""
+    if not loading.done():
+        st.fragment(_look_again, run_every=POLL)(loading)
+    elif error := loading.exception():
+        st.error(f"This model cannot be used. {error}")
+
+
+def _look_again(loading: Future[Any]) -> None:
+    st.info("The network is loading. This takes a few seconds after a start.", icon=":material/hourglass_top:")
+    if loading.done():
+        st.rerun()
+
+
+def laboratory(request: Request, spec: ModelSpec, now: Prediction, picture: Any, polling: bool) -> None:
+    """The attack that answers the request: its controls, its pictures, its numbers."""
+    run = runs().get(request)
+    if bool(run and run.busy) != polling:
+        st.rerun()
+    st.markdown(f"Reads as **{names(spec, now.decoded)}**. Wanted: **{wanted_names(spec, request)}**.")
+    player(request, run, picture, nothing_to_do=as_target(now.decoded) == request.target)
+    original = picture.transpose(2, 0, 1) / 255
+    moments = views.frames(run, original, now)
+    frame = scrub(run, moments)
+    views.pictures(spec, moments[0], frame)
+    left, right = st.columns([3, 2])
+    with left:
+        st.subheader("Labels")
+        views.label_table(spec, now, frame.seen, request.target)
+    with right:
+        st.subheader("Measures")
+        views.metrics(moments[0], frame)
+    if run and run.steps:
+        views.curves(spec, request.target, run.steps, frame.update)
+    if run and run.result and run.result.success and run.steps:
+        downloads(run)
+
+
+def wanted_names(spec: ModelSpec, request: Request) -> str:
+    """The target in words."""
+    if isinstance(request.target, int):
+        return spec.labels[request.target]
+    return ", ".join(name for name, want in zip(spec.labels, request.target, strict=True) if want) or "no label at all"
+
+
+def player(request: Request, run: AttackRun | None, picture: Any, *, nothing_to_do: bool) -> None:
+    """Step, Run, Stop and Reset, and what the attack is doing."""
+    busy, ended = bool(run and run.busy), bool(run and run.ended)
+    other = running()
+    blocked = nothing_to_do or busy or other is not None or bool(unavailable(MODELS[request.model]))
+    go = {"on_click": start, "width": "stretch"}
+    pause = run.pause if run else None
+    step, whole, stop, reset = st.columns(4)
+    step.button("Step", disabled=blocked or ended, icon=":material/skip_next:", args=(request, picture, 1), **go)
+    label = "Run again" if ended else "Run"
+    whole.button(label, disabled=blocked, type="primary", icon=":material/play_arrow:", args=(request, picture), **go)
+    stop.button("Stop", disabled=not busy, on_click=pause, icon=":material/pause:", width="stretch")
+    reset.button(
+        "Reset", disabled=run is None, on_click=forget, args=(request,), icon=":material/replay:", width="stretch"
+    )
+    if nothing_to_do:
+        st.info("The photo already has the wanted labels: there is nothing to attack. Choose other labels on the left.")
+    elif other is not None and other is not run:
+        st.info("Another attack of yours is running. Go back to it to stop it, or wait for it to end.")
+    elif run is None:
+        st.caption("Step makes one update, Run goes on to the end.")
+    elif run.error or (run.result and not run.result.success):
+        st.warning(run.status)
+    elif run.result:
+        st.success(summary(run))
+    else:
+        st.caption(run.status)
+
+
+def start(request: Request, picture: Any, steps: int | None = None) -> None:
+    """Advance the request's attack, or begin it (again)."""
+    run = runs().get(request)
+    if run is None or run.ended:
+        run = AttackRun(request, picture)
+        remember(run)
+    run.go(steps)
+
+
+def summary(run: AttackRun) -> str:
+    """A successful attack in one sentence."""
+    result = run.result
+    assert result is not None
+    return (
+        f"{result.detail} {result.n_it} updates, {result.backward} backward passes, {result.seconds:.1f} s, "
+        f"L2 {result.distortion.l2:.3f}."
+    )
+
+
+def scrub(run: AttackRun | None, moments: list[views.Frame]) -> views.Frame:
+    """The slider over the updates; while the attack runs, the latest one."""
+    best = views.best_frame(run, moments)
+    if run is None or run.busy or len(moments) == 1:
+        return best
+    update = st.select_slider(
+        "Update",
+        range(len(moments)),
+        value=best.update,
+        format_func=lambda i: moments[i].title,
+        key=f"scrub-{id(run)}-{len(moments)}",
+    )
+    return moments[update]
+
+
+def downloads(run: AttackRun) -> None:
+    """The result as files, and whether the attack survives in them."""
+    assert run.result is not None
+    request, result = run.request, run.result
+    st.subheader("Take it with you")
+    png, npz, record = st.columns(3)
+    png.download_button("Picture (PNG)", exports.png(result), "attacked.png", "image/png", width="stretch")
+    npz.download_button("Full precision (NPZ)", lambda: exports.npz(request, result), "attacked.npz", width="stretch")
+    text = exports.record(request, result)
+    record.download_button("Settings and figures (JSON)", text, "attacked.json", "application/json", width="stretch")
+    if models().request(request.model).done():
+        for file, (survives, seen) in exports.verdicts(request, result).items():
+            mark = ":material/check_circle: still" if survives else ":material/cancel: no longer"
+            st.markdown(f"**{file}**: {mark} read as wanted when opened again; it reads as *{seen}*.")
+
+
+main()

@@ -1,0 +1,105 @@
+"""Loading and running models behind the page: torch is imported in a thread, and one attack runs at a time.
+
+A page may be drawn before torch is there; whoever needs a network asks ``models()`` and shows ``status`` meanwhile.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from models.registry import DEFAULT, MODELS
+
+if TYPE_CHECKING:
+    from models.loaders import LoadedModel
+
+
+class ModelPool:
+    """The zoo's models, each loaded once, in a thread, and shared by all sessions: frozen and in eval mode."""
+
+    def __init__(self) -> None:
+        self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load-model")
+        self._models: dict[str, Future[LoadedModel]] = {}
+        self._lock = threading.Lock()
+
+    def request(self, name: str) -> Future[LoadedModel]:
+        """The model's future; starts loading on the first request."""
+        with self._lock:
+            if name not in self._models or (self._models[name].done() and self._models[name].exception()):
+                self._models[name] = self._loader.submit(self._load, name)
+            return self._models[name]
+
+    @staticmethod
+    def _load(name: str) -> LoadedModel:
+        from models.loaders import best_device, load  # imports torch
+
+        return load(MODELS[name], best_device())
+
+
+@st.cache_resource
+def models() -> ModelPool:
+    """The pool of this server; the default model starts loading with it."""
+    pool = ModelPool()
+    pool.request(DEFAULT)
+    return pool
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one picture: logits (n,) and the decoder's answer."""
+
+    logits: NDArray[np.floating]
+    decoded: NDArray[Any]
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def predict(model: str, digest: str, _picture: NDArray[np.uint8]) -> Prediction:
+    """Read a picture (H, W, 3) with a model that has been loaded. Cached by the picture's sha256, ``digest``."""
+    import torch
+
+    from models.loaders import to_tensor
+
+    loaded = models().request(model).result()
+    with torch.no_grad():
+        z = loaded.network(to_tensor(_picture, loaded.device)[None])[0]
+    return Prediction(z.cpu().numpy(), loaded.encoding.decode(z).cpu().numpy())
+
+
+class Turnstile:
+    """Lets one ticket through at a time, in order of arrival: attacks of several sessions never interleave."""
+
+    def __init__(self) -> None:
+        self._queue: deque[object] = deque()
+        self._moved = threading.Condition()
+
+    @contextmanager
+    def turn(self, ticket: object, given_up: threading.Event) -> Iterator[bool]:
+        """Wait for this ticket's turn; yields False at once if ``given_up`` is set before it comes."""
+        with self._moved:
+            self._queue.append(ticket)
+            while self._queue[0] is not ticket and not given_up.is_set():
+                self._moved.wait(timeout=0.2)
+            mine = self._queue[0] is ticket
+        try:
+            yield mine
+        finally:
+            with self._moved:
+                self._queue.remove(ticket)
+                self._moved.notify_all()
+
+    def ahead(self, ticket: object) -> int:
+        """How many tickets go before this one; 0 when it is its turn or it is not waiting."""
+        with self._moved:
+            return self._queue.index(ticket) if ticket in self._queue else 0
+
+
+turnstile = Turnstile()

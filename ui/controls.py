@@ -1,0 +1,157 @@
+"""The attack lab's left side: which model, which photo, which labels, how."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import streamlit as st
+
+from models.photos import centre_crop
+from models.registry import DEFAULT, MODELS, Kind, ModelSpec, unavailable
+from ui.backend import Prediction
+from ui.images import show
+from ui.readout import confidences, preset_target
+from ui.request import Settings, Target
+from ui.state import keep, photos, samples
+from ui.uploads import MAX_BYTES, Photo, PhotoError, read_photo
+
+
+def choose_model() -> ModelSpec:
+    """The model picker. A model that cannot be loaded is marked, and says why when picked."""
+
+    def title(name: str) -> str:
+        return MODELS[name].title + (" (unavailable)" if unavailable(MODELS[name]) else "")
+
+    spec = MODELS[st.selectbox("Model", list(MODELS), format_func=title, key=keep("model", DEFAULT))]
+    if reason := unavailable(spec):
+        st.error(f"{spec.title} cannot be used. {reason}")
+    else:
+        st.caption(spec.summary)
+    return spec
+
+
+def choose_photo() -> Photo:
+    """The gallery and the upload. A file that cannot be used is explained, and the photo stays as it was."""
+    first = next(iter(samples()))
+    chosen = st.session_state[keep("photo", first)]
+    if chosen not in photos():
+        chosen = first
+    for column, (digest, photo) in zip(st.columns(max(3, len(photos()))), photos().items(), strict=False):
+        with column:
+            show(centre_crop(photo.image, 96), caption="")
+            kind = "primary" if digest == chosen else "secondary"
+            label = "yours" if digest not in samples() else photo.name.rpartition(".")[0]
+            st.button(label, key=f"photo-{digest}", type=kind, width="stretch", on_click=_choose, args=(digest,))
+    st.file_uploader(
+        "Your own photo",
+        key="uploaded",
+        on_change=_take_upload,
+        help=f"PNG, JPEG, WebP, GIF, TIFF or BMP, at most {MAX_BYTES // 2**20} MB. It stays on this computer.",
+    )
+    if problem := st.session_state.get("upload_problem"):
+        st.error(problem)
+    photo = photos()[chosen]
+    if photo.note:
+        st.info(photo.note)
+    return photo
+
+
+def _choose(digest: str) -> None:
+    st.session_state["photo"] = digest
+    st.session_state["upload_problem"] = ""
+
+
+def _take_upload() -> None:
+    file = st.session_state["uploaded"]
+    if file is None:
+        return
+    try:
+        photo = read_photo(file.getvalue(), file.name)
+    except PhotoError as error:
+        st.session_state["upload_problem"] = str(error)
+    else:
+        st.session_state["upload"] = photo
+        _choose(photo.digest)
+
+
+def choose_target(spec: ModelSpec, photo: Photo, now: Prediction) -> Target:
+    """The labels wanted: classes by search, labels as toggles. Starts from a preset that can be attacked at once."""
+    key = f"target-{spec.name}-{photo.digest}"
+    preset = preset_target(spec, now.logits, now.decoded)
+    if spec.kind is not Kind.MULTI_LABEL:
+        help_text = "Type to search." if len(spec.labels) > 20 else None
+        classes = range(len(spec.labels))
+        chosen: int = st.selectbox(
+            "Wanted class", classes, format_func=spec.labels.__getitem__, key=keep(key, preset), help=help_text
+        )
+        return chosen
+    wanted_first = [i for i, wanted in enumerate(preset) if wanted]
+    wanted = st.pills(
+        "Wanted labels",
+        range(len(spec.labels)),
+        selection_mode="multi",
+        format_func=spec.labels.__getitem__,
+        key=keep(key, wanted_first),
+        help="Lit labels are wanted, all others are unwanted. Click to toggle.",
+    )
+    return tuple(i in wanted for i in range(len(spec.labels)))
+
+
+def describe_change(spec: ModelSpec, now: Prediction, target: Target) -> str:
+    """In Markdown, what a target changes: the labels, or the codeword bits."""
+    match spec.kind:
+        case Kind.ONE_HOT:
+            return f"Its probability now: {confidences(spec, now.logits)[target]:.2%}."
+        case Kind.ECOC:
+            bits = now.logits > 0
+            wanted = spec.codebook[target] > 0
+            flips = [str(b + 1) for b in (bits != wanted).nonzero()[0]]
+            return (
+                f"Bits that would flip: **{len(flips)} of {len(bits)}** (number {', '.join(flips)})  \n"
+                f"now `{_bit_string(bits)}`  \nwanted `{_bit_string(wanted)}`"
+            )
+        case Kind.MULTI_LABEL:
+            pairs = list(zip(spec.labels, now.decoded, target, strict=True))
+            gone = [name for name, has, wants in pairs if has and not wants]
+            new = [name for name, has, wants in pairs if wants and not has]
+            parts = [f"remove **{', '.join(gone)}**"] * bool(gone) + [f"add **{', '.join(new)}**"] * bool(new)
+            return f"Flips {len(gone) + len(new)} of {len(pairs)}: {'; '.join(parts)}." if parts else ""
+
+
+def _bit_string(bits: object) -> str:
+    return "".join("+" if bit else "-" for bit in bits)  # type: ignore[attr-defined]
+
+
+def choose_settings() -> Settings:
+    """The attack's settings, folded away behind good defaults."""
+    default = Settings()
+    with st.expander("Attack settings"):
+        values = {
+            "level": st.radio(
+                "Gradient rows",
+                ["lazy", "paper"],
+                format_func={"lazy": "only those that matter (fast)", "paper": "all of them (as published)"}.get,
+                key=keep("level", default.level),
+                help="Both walk the same path. The published algorithm takes one backward pass for every logit, which "
+                "takes about a minute an iteration with 1000 classes.",
+            ),
+            "step": st.select_slider(
+                "Step length ε",
+                [0.05, 0.1, 0.2, 0.5, 1.0],
+                key=keep("step", default.step),
+                help="L2 length of each step, for pixels from 0 to 1. Smaller steps end nearer to the original and "
+                "take longer.",
+            ),
+            "kappa": st.slider(
+                "Margin κ",
+                0.0,
+                5.0,
+                step=0.5,
+                key=keep("kappa", default.kappa),
+                help="How far inside the target region to end, in logits. With 0 the picture ends on the border, and "
+                "rounding it to 8 bits usually undoes the attack.",
+            ),
+            "max_iter": st.number_input("Most iterations", 1, 1000, key=keep("max_iter", default.max_iter)),
+            "max_seconds": st.number_input("Most seconds", 1.0, 3600.0, key=keep("max_seconds", default.max_seconds)),
+        }
+    return Settings(**{field.name: values[field.name] for field in fields(Settings)})

@@ -1,0 +1,61 @@
+"""Plots of an attack's records, as plotly figures. Nothing here knows of a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+from jma_core.records import Phase, Step
+
+BLUE, ORANGE, GREY = "#2f7ed8", "#e07b00", "#8a8f98"
+SYMBOLS = {Phase.WALK: "circle", Phase.LEAP: "star", Phase.BISECT: "diamond-open"}
+
+
+def margins(steps: Sequence[Step], names: Sequence[str], shown: int) -> go.Figure:
+    """The worst margin after each update, and those of the constraints that were active most recently.
+
+    ``names`` are those of the p constraints; the update ``shown`` (0 for the original) is marked.
+    """
+    figure = _frame("Margins of the target", "margin in logits", shown)
+    updates = list(range(1, len(steps) + 1))
+    recent = dict.fromkeys(int(i) for step in reversed(steps) for i in step.active)
+    for i in list(recent)[:6]:
+        figure.add_scatter(
+            x=updates, y=[float(step.values[i]) for step in steps], mode="lines", line={"color": GREY, "width": 1},
+            showlegend=False, hovertemplate="%{y:.2f}<extra>" + names[i] + "</extra>",
+        )  # fmt: skip
+    figure.add_scatter(
+        x=updates, y=[float(step.values.min()) for step in steps], mode="lines+markers", name="worst constraint",
+        line={"color": ORANGE, "width": 3}, marker={"size": 8, "symbol": [SYMBOLS[step.phase] for step in steps]},
+        hovertemplate="%{y:.3f}<extra>worst constraint</extra>",
+    )  # fmt: skip
+    figure.add_hline(y=0, line={"color": BLUE, "dash": "dash"}, annotation_text="target region: above this line")
+    return figure
+
+
+def norms(steps: Sequence[Step], shown: int) -> go.Figure:
+    """The distance from the original over the updates, and the length of the full step predicted at each."""
+    figure = _frame("Size of the perturbation", "L2, pixels in [0, 1]", shown)
+    updates = list(range(1, len(steps) + 1))
+    figure.add_scatter(
+        x=[0, *updates], y=[0.0, *(step.l2 for step in steps)], mode="lines+markers", name="distance from original",
+        line={"color": ORANGE, "width": 3}, hovertemplate="%{y:.3f}<extra>distance</extra>",
+        marker={"size": 8, "symbol": ["circle", *(SYMBOLS[step.phase] for step in steps)]},
+    )  # fmt: skip
+    figure.add_scatter(
+        x=updates, y=[step.full_length for step in steps], mode="lines", name="full step still predicted",
+        line={"color": BLUE, "width": 2, "dash": "dot"}, hovertemplate="%{y:.3f}<extra>full step</extra>",
+    )  # fmt: skip
+    return figure
+
+
+def _frame(title: str, unit: str, shown: int) -> go.Figure:
+    figure = go.Figure()
+    figure.update_layout(
+        title={"text": title, "font": {"size": 16}}, xaxis_title="update", yaxis_title=unit, height=320,
+        hovermode="x unified", margin={"l": 10, "r": 10, "t": 70, "b": 10}, legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"},
+    )  # fmt: skip
+    figure.add_vline(x=shown, line={"color": GREY, "width": 1})
+    figure.update_xaxes(rangemode="tozero", dtick=None, tickformat="d")
+    return figure

@@ -1,0 +1,33 @@
+"""Pictures on the page. Streamlit sends arrays as JPEG unless told otherwise, which would destroy perturbations."""
+
+from __future__ import annotations
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating]
+BLUE, MIDDLE, ORANGE = np.array([[0, 90, 181], [242, 242, 242], [204, 85, 0]], dtype=np.float64)
+
+
+def show(picture: NDArray[np.uint8], caption: str) -> None:
+    """Show an (H, W, 3) picture as wide as its column, pixel for pixel lossless."""
+    st.image(picture, caption=caption, width="stretch", output_format="PNG")
+
+
+def to_picture(image: Floats) -> NDArray[np.uint8]:
+    """An image (3, H, W) in [0, 1] as an 8-bit picture (H, W, 3)."""
+    return np.round(np.moveaxis(image, 0, 2) * 255).astype(np.uint8)
+
+
+def perturbation_map(original: Floats, image: Floats) -> tuple[NDArray[np.uint8], float]:
+    """The signed change of brightness (mean over channels) as a picture (H, W, 3), and its gain.
+
+    Zero is near-white, darker pixels are blue, brighter ones orange; full colour at change = 1 / gain, which is the
+    99.9th percentile of |change|. The gain is 1 where nothing changed.
+    """
+    change = (image.astype(np.float64) - original).mean(0)
+    limit = float(np.quantile(np.abs(change), 0.999)) or 1.0
+    amount = np.clip(change / limit, -1, 1)[..., None]
+    colour = np.where(amount < 0, BLUE, ORANGE)
+    return np.round(MIDDLE + np.abs(amount) * (colour - MIDDLE)).astype(np.uint8), 1 / limit

@@ -1,0 +1,67 @@
+"""What logits say, in names and numbers. Needs no torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.registry import Kind, ModelSpec
+from ui.request import Target
+
+Floats = NDArray[np.floating]
+
+
+def confidences(spec: ModelSpec, logits: Floats) -> Floats:
+    """How sure the model is of each class or label, in [0, 1].
+
+    One-hot: softmax, eq. (1) of the paper. ECOC: positive correlations with the codewords over their sum, eq. (2).
+    Multi-label: logistic function of the distance to the threshold; above one half means present.
+    """
+    match spec.kind:
+        case Kind.ONE_HOT:
+            weights = np.exp(logits - logits.max())
+            return weights / weights.sum()
+        case Kind.ECOC:
+            weights = np.maximum(np.tanh(logits) @ spec.codebook.T, 0)
+            return weights / max(weights.sum(), np.finfo(np.float64).tiny)
+        case Kind.MULTI_LABEL:
+            return 1 / (1 + np.exp(spec.threshold - logits))
+
+
+def present(decoded: NDArray[Any]) -> list[int]:
+    """Indices of the classes or labels that a decoder's answer names."""
+    return np.flatnonzero(decoded).tolist() if decoded.ndim else [int(decoded)]
+
+
+def names(spec: ModelSpec, decoded: NDArray[Any]) -> str:
+    """A decoder's answer in words."""
+    return ", ".join(spec.labels[i] for i in present(decoded)) or "none of its labels"
+
+
+def as_target(decoded: NDArray[Any]) -> Target:
+    """A decoder's answer in the form of a target."""
+    return tuple(decoded.tolist()) if decoded.ndim else int(decoded)
+
+
+def preset_target(spec: ModelSpec, logits: Floats, decoded: NDArray[Any]) -> Target:
+    """A target to begin with: for one class, another one; for labels, the strongest swapped for the next best."""
+    if spec.kind is Kind.MULTI_LABEL:
+        wanted = decoded.copy()
+        wanted[np.where(decoded, logits, -np.inf).argmax()] = False
+        wanted[np.where(decoded, -np.inf, logits).argmax()] = True
+        return tuple(wanted.tolist())
+    favourites = [i for name in ("espresso", "tabby", "cat", "food or drink") for i in _find(spec, name)]
+    return next(i for i in favourites if i != int(decoded))
+
+
+def _find(spec: ModelSpec, name: str) -> list[int]:
+    return [spec.labels.index(name)] if name in spec.labels else []
+
+
+def constraint_names(spec: ModelSpec, target: Target) -> list[str]:
+    """What each of the p constraints of a target is about: a label, or the class that the target must beat."""
+    if spec.kind is Kind.MULTI_LABEL:
+        return list(spec.labels)
+    return [f"against {name}" for i, name in enumerate(spec.labels) if i != target]

@@ -1,0 +1,30 @@
+"""What the user asks for: one photo, one model, one target, one set of settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Target = int | tuple[bool, ...]
+"""A class index, or for each label whether it is wanted."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The attack's knobs, as ``jma_core.jma`` names them."""
+
+    level: str = "lazy"
+    step: float = 0.2
+    max_iter: int = 200
+    kappa: float = 0.0
+    max_seconds: float = 300.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything that an attack depends on; equal requests give equal attacks."""
+
+    model: str
+    photo: str
+    """sha256 of the photo's bytes."""
+    target: Target
+    settings: Settings

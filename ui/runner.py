@@ -1,0 +1,121 @@
+"""One attack of one session, advanced in a thread, so that pages stay alive and a run outlives a page change."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jma_core.records import AttackResult, Step
+from ui.backend import models, turnstile
+from ui.request import Request
+
+if TYPE_CHECKING:
+    from jma_core.attacks.trail import Attack
+
+log = logging.getLogger(__name__)
+
+
+class AttackRun:
+    """The attack that answers one request: ``steps`` so far, and the ``result`` once it has ended.
+
+    ``go`` and ``pause`` may be called at any time and from any page; a second ``go`` while it runs does nothing.
+    """
+
+    def __init__(self, request: Request, picture: NDArray[np.uint8]) -> None:
+        self.request = request
+        self.steps: list[Step] = []
+        self.result: AttackResult | None = None
+        self.error = ""
+        self._picture = picture
+        self._attack: Attack | None = None
+        self._thread: threading.Thread | None = None
+        self._pause = threading.Event()
+        self._cancelled = threading.Event()
+
+    @classmethod
+    def finished(cls, request: Request, result: AttackResult) -> AttackRun:
+        """A stored attack, as if it had just run."""
+        run = cls(request, np.empty(0, np.uint8))
+        run.steps, run.result = list(result.steps), result
+        return run
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is nothing left to do."""
+        return self.result is not None or bool(self.error)
+
+    @property
+    def busy(self) -> bool:
+        """Whether it is running, or waiting for its model or its turn."""
+        return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def status(self) -> str:
+        """One sentence on what it is doing, for people."""
+        if self.error:
+            return self.error
+        if self.result:
+            return self.result.detail
+        if not self.busy:
+            return "Paused." if self.steps else "Not started."
+        if ahead := turnstile.ahead(self):
+            return f"Waiting for {ahead} other attack{'s' * (ahead > 1)} on this computer to finish."
+        if not models().request(self.request.model).done():
+            return "Waiting for the network to load."
+        return "Finishing this iteration." if self._pause.is_set() else f"Running: iteration {len(self.steps) + 1}."
+
+    def go(self, steps: int | None = None) -> None:
+        """Advance by a number of steps, or to the end. Does nothing while busy or once ended."""
+        if self.busy or self.ended:
+            return
+        self._pause.clear()
+        self._thread = threading.Thread(target=self._advance, args=(steps,), name="attack", daemon=True)
+        self._thread.start()
+
+    def pause(self) -> None:
+        """Halt after the iteration in progress; ``go`` continues from there."""
+        self._pause.set()
+
+    def cancel(self) -> None:
+        """End for good at the next check inside the attack, if it is running."""
+        self._pause.set()
+        self._cancelled.set()
+
+    def _advance(self, steps: int | None) -> None:
+        try:
+            with turnstile.turn(self, self._pause) as mine:
+                if mine:
+                    self._drive(steps)
+        except Exception as error:  # a thread has nobody above it: tell the user, and the log
+            log.exception("An attack broke off")
+            self.error = f"The attack broke off: {error}"
+
+    def _drive(self, steps: int | None) -> None:
+        if self._attack is None:
+            self._attack = self._start()
+        while not self._pause.is_set() and (steps is None or steps > 0):
+            try:
+                self.steps.append(next(self._attack))
+            except StopIteration as end:
+                self.result = end.value
+                return
+            steps = None if steps is None else steps - 1
+
+    def _start(self) -> Attack:
+        loaded = models().request(self.request.model).result()
+        from jma_core import jma
+        from models.loaders import to_tensor
+
+        return jma(
+            loaded.network,
+            to_tensor(self._picture, loaded.device),
+            loaded.encoding,
+            self.request.target,
+            should_stop=self._cancelled.is_set,
+            **asdict(self.request.settings),
+        )

@@ -1,0 +1,74 @@
+"""What a session remembers across reruns and page changes."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+import streamlit as st
+
+from models.registry import ASSETS
+from ui.archive import unpack
+from ui.request import Request
+from ui.runner import AttackRun
+from ui.uploads import Photo, read_photo
+
+MAX_RUNS = 8
+"""Attacks that a session keeps open; the oldest goes first."""
+
+
+def keep(key: str, default: Any) -> str:
+    """The key of a widget whose value outlives a page change, which makes Streamlit forget widgets that are not drawn.
+
+    Call it where the widget is made: ``st.selectbox(..., key=keep("level", "lazy"))``.
+    """
+    kept: dict[str, Any] = st.session_state.setdefault("kept", {})
+    if key not in st.session_state:
+        st.session_state[key] = kept.get(key, default)
+    kept[key] = st.session_state[key]
+    return key
+
+
+def photos() -> dict[str, Photo]:
+    """The photos on offer by digest: the samples, and the session's own upload after them."""
+    own = st.session_state.get("upload")
+    return samples() | ({own.digest: own} if own else {})
+
+
+@st.cache_resource
+def samples() -> dict[str, Photo]:
+    """The sample photos by digest."""
+    paths = sorted((ASSETS / "samples").iterdir())
+    return {photo.digest: photo for photo in (read_photo(path.read_bytes(), path.name) for path in paths)}
+
+
+@st.cache_resource
+def example() -> AttackRun:
+    """The finished attack that the first page shows, made by ``python -m ui.example``."""
+    return AttackRun.finished(*unpack((ASSETS / "example.npz").read_bytes()))
+
+
+def runs() -> OrderedDict[Request, AttackRun]:
+    """This session's attacks, oldest first."""
+    if "runs" not in st.session_state:
+        st.session_state["runs"] = OrderedDict({example().request: example()})
+    kept: OrderedDict[Request, AttackRun] = st.session_state["runs"]
+    return kept
+
+
+def remember(run: AttackRun) -> None:
+    """Add an attack to the session's, and let the oldest go."""
+    runs()[run.request] = run
+    while len(runs()) > MAX_RUNS:
+        runs().popitem(last=False)[1].cancel()
+
+
+def forget(request: Request) -> None:
+    """Cancel and drop the attack that answers a request."""
+    if run := runs().pop(request, None):
+        run.cancel()
+
+
+def running() -> AttackRun | None:
+    """This session's attack in progress: at most one."""
+    return next((run for run in runs().values() if run.busy), None)
