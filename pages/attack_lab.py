@@ -26,7 +26,7 @@ def main() -> None:
         spec = choose_model()
         photo = choose_photo()
     picture = centre_crop(photo.image, spec.input_size)
-    st.header("Attack lab")
+    st.title("Attack lab")
     loading = models().request(spec.name)
     now = first_sight(spec, photo.digest, picture, loading)
     if now is None:
@@ -103,16 +103,13 @@ def player(request: Request, run: AttackRun | None, picture: Any, *, nothing_to_
     busy, ended = bool(run and run.busy), bool(run and run.ended)
     other = running()
     blocked = nothing_to_do or busy or other is not None or bool(unavailable(MODELS[request.model]))
-    go = {"on_click": start, "width": "stretch"}
-    pause = run.pause if run else None
-    step, whole, stop, reset = st.columns(4)
-    step.button("Step", disabled=blocked or ended, icon=":material/skip_next:", args=(request, picture, 1), **go)
-    label = "Run again" if ended else "Run"
-    whole.button(label, disabled=blocked, type="primary", icon=":material/play_arrow:", args=(request, picture), **go)
-    stop.button("Stop", disabled=not busy, on_click=pause, icon=":material/pause:", width="stretch")
-    reset.button(
-        "Reset", disabled=run is None, on_click=forget, args=(request,), icon=":material/replay:", width="stretch"
-    )
+    go, asked, pause = {"on_click": start}, (request, picture), run.pause if run else None
+    with st.container(horizontal=True):
+        st.button("Step", disabled=blocked or ended, icon=":material/skip_next:", args=(*asked, 1), **go)
+        label = "Run again" if ended else "Run"
+        st.button(label, disabled=blocked, type="primary", icon=":material/play_arrow:", args=asked, **go)
+        st.button("Stop", disabled=not busy, icon=":material/pause:", on_click=pause)
+        st.button("Reset", disabled=run is None, icon=":material/replay:", on_click=forget, args=(request,))
     if nothing_to_do:
         st.info("The photo already has the wanted labels: there is nothing to attack. Choose other labels on the left.")
     elif other is not None and other is not run:

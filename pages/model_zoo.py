@@ -39,7 +39,7 @@ def choose(name: str) -> None:
     st.session_state["open_lab"] = True
 
 
-st.header("Models")
+st.title("Models")
 st.write("Every model here is a network that turns a photo into logits, and an encoding that turns logits into labels.")
 for model in MODELS.values():
     card(model)
