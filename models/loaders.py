@@ -27,7 +27,7 @@ class LoadedModel:
 
 def best_device() -> torch.device:
     """The accelerator that torch finds here (CUDA or MPS), else the CPU."""
-    return torch.accelerator.current_accelerator() or torch.device("cpu")
+    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
 
 
 def load(spec: ModelSpec, device: torch.device | str = "cpu") -> LoadedModel:

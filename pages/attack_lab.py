@@ -17,7 +17,7 @@ from ui.request import Request
 from ui.runner import AttackRun
 from ui.state import forget, remember, running, runs
 
-POLL = 0.4  # seconds between looks at an attack that runs, or at a network that loads
+POLL = 0.7  # seconds between looks at an attack that runs, or at a network that loads
 
 
 def main() -> None:
@@ -138,8 +138,8 @@ def summary(run: AttackRun) -> str:
     result = run.result
     assert result is not None
     return (
-        f"{result.detail} {result.n_it} updates, {result.backward} backward passes, {result.seconds:.1f} s, "
-        f"L2 {result.distortion.l2:.3f}."
+        f"Reads as **{names(MODELS[run.request.model], result.decoded)}** now: {result.n_it} updates, "
+        f"{result.backward} backward passes, {result.seconds:.1f} s, L2 {result.distortion.l2:.3f}."
     )
 
 

@@ -5,6 +5,7 @@ A page may be drawn before torch is there; whoever needs a network asks ``models
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -32,9 +33,9 @@ class ModelPool:
         self._lock = threading.Lock()
 
     def request(self, name: str) -> Future[LoadedModel]:
-        """The model's future; starts loading on the first request."""
+        """The model's future; starts loading on the first request. A failure stays until the server is restarted."""
         with self._lock:
-            if name not in self._models or (self._models[name].done() and self._models[name].exception()):
+            if name not in self._models:
                 self._models[name] = self._loader.submit(self._load, name)
             return self._models[name]
 
@@ -42,7 +43,10 @@ class ModelPool:
     def _load(name: str) -> LoadedModel:
         from models.loaders import best_device, load  # imports torch
 
-        return load(MODELS[name], best_device())
+        model = load(MODELS[name], best_device())
+        gc.collect()
+        gc.freeze()  # Streamlit collects garbage after every rerun: torch's 400,000 objects need not be searched
+        return model
 
 
 @st.cache_resource

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from jma_core.records import Phase, Step
 
 BLUE, ORANGE, GREY = "#2f7ed8", "#e07b00", "#8a8f98"
+ABOVE = {"annotation_text": "target region above", "annotation_position": "top left"}
 SYMBOLS = {Phase.WALK: "circle", Phase.LEAP: "star", Phase.BISECT: "diamond-open"}
 
 
@@ -30,7 +31,7 @@ def margins(steps: Sequence[Step], names: Sequence[str], shown: int) -> go.Figur
         line={"color": ORANGE, "width": 3}, marker={"size": 8, "symbol": [SYMBOLS[step.phase] for step in steps]},
         hovertemplate="%{y:.3f}<extra>worst constraint</extra>",
     )  # fmt: skip
-    figure.add_hline(y=0, line={"color": BLUE, "dash": "dash"}, annotation_text="target region: above this line")
+    figure.add_hline(y=0, line={"color": BLUE, "dash": "dash"}, **ABOVE)
     return figure
 
 
@@ -53,8 +54,9 @@ def norms(steps: Sequence[Step], shown: int) -> go.Figure:
 def _frame(title: str, unit: str, shown: int) -> go.Figure:
     figure = go.Figure()
     figure.update_layout(
-        title={"text": title, "font": {"size": 16}}, xaxis_title="update", yaxis_title=unit, height=320,
-        hovermode="x unified", margin={"l": 10, "r": 10, "t": 70, "b": 10}, legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"},
+        title={"text": title, "font": {"size": 16}}, xaxis_title="update", yaxis_title=unit, height=340,
+        hovermode="x unified", margin={"l": 10, "r": 10, "t": 50, "b": 10},
+        legend={"orientation": "h", "y": -0.25, "yanchor": "top"},
     )  # fmt: skip
     figure.add_vline(x=shown, line={"color": GREY, "width": 1})
     figure.update_xaxes(rangemode="tozero", dtick=None, tickformat="d")

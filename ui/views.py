@@ -122,7 +122,7 @@ def metrics(original: Frame, frame: Frame) -> None:
             "Seconds": f"{step.seconds:.1f}",
             "Optimal to": f"{worst:.0e}" if certificate.holds() else f"not certified ({worst:.0e})",
         }
-    st.table({"": list(rows), " ": list(rows.values())}, hide_index=True, border="horizontal")
+    st.table({"measure": list(rows), "value": list(rows.values())}, hide_index=True, border="horizontal")
     st.caption("Pixels run from 0 to 1. “Optimal to” certifies the step for the linearised network, not the network.")
 
 
