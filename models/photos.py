@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -11,9 +13,12 @@ CROP = 0.875
 
 
 def centre_crop(photo: Image.Image, size: int) -> NDArray[np.uint8]:
-    """The (size, size, 3) centre of an RGB photo whose shorter side is scaled, bicubic, to size / 0.875 pixels."""
-    scale = round(size / CROP) / min(photo.size)
-    width, height = (round(side * scale) for side in photo.size)
-    left, top = (width - size) // 2, (height - size) // 2
+    """The (size, size, 3) centre of an RGB photo whose shorter side is scaled, bicubic, to size / 0.875 pixels.
+
+    Pixel for pixel what torchvision's Resize and CenterCrop give.
+    """
+    scale = Fraction(round(size / CROP), min(photo.size))  # exact, so that the sides round as torchvision's do
+    width, height = (int(side * scale) for side in photo.size)
+    left, top = round((width - size) / 2), round((height - size) / 2)
     resized = photo.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
     return np.asarray(resized.crop((left, top, left + size, top + size)))

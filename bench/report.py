@@ -1,0 +1,81 @@
+"""What every benchmark shares: its command line, the machine it ran on, tables, JSON, and time spent in the network."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from jma_core import Network
+
+
+def arguments(description: str) -> argparse.Namespace:
+    """``--quick`` and ``--json FILE``, which every benchmark takes."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help="a subset, in under a minute on two cores")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure, with machine and settings")
+    return parser.parse_args()
+
+
+def machine() -> dict[str, Any]:
+    """Where and with what the figures were taken."""
+    return {
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "versions": {package: version(package) for package in ("torch", "timm", "numpy", "scipy", "daqp")},
+    }
+
+
+def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A Markdown table with aligned columns."""
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    for row in [head, ["-" * width for width in widths], *rows]:
+        print("| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |", flush=True)
+
+
+def write_json(path: Path | None, figures: dict[str, Any]) -> None:
+    """Write the figures with the machine beside them, if a file was asked for."""
+    if path:
+        path.write_text(json.dumps({"machine": machine(), **figures}, indent=2) + "\n")
+
+
+class NetworkClock:
+    """Seconds spent in the network's forward and backward passes while ``running``."""
+
+    _TIMED = ("logits", "differentiate", "push", "_rows")
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Time every pass of every attack inside the block."""
+        originals = {name: getattr(Network, name) for name in self._TIMED}
+        for name, original in originals.items():
+            setattr(Network, name, self._timed(original))
+        try:
+            yield
+        finally:
+            for name, original in originals.items():
+                setattr(Network, name, original)
+
+    def _timed(self, method: Any) -> Any:
+        def timed(*args: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return method(*args)
+            finally:
+                self.seconds += time.perf_counter() - start
+
+        return timed
