@@ -27,6 +27,9 @@ UNREACHABLE = 1e7
 Two unit rows that oppose each other to one part in 1e7 are one row in float32, where gradients are made."""
 
 
+CONTRADICTION = "the linearised constraints contradict each other"
+
+
 class InfeasibleError(ValueError):
     """No perturbation satisfies the linearised constraints."""
 
@@ -40,7 +43,7 @@ def solve_dual(gram: Array, r: Array, solver: Solver | None = None) -> Array:
     """
     if gram.shape != (len(r), len(r)) or not (np.isfinite(gram).all() and np.isfinite(r).all()):
         raise ValueError(f"expected finite gram (p, p) and r (p,), got shapes {gram.shape} and {r.shape}")
-    norm = np.sqrt(gram.diagonal())
+    norm = np.sqrt(np.maximum(gram.diagonal(), 0.0))
     live = norm > 0
     if (r[~live] > 0).any():
         raise InfeasibleError("a constraint that must change has a zero gradient")
@@ -77,8 +80,6 @@ def coordinatewise(gram: Array, r: Array) -> Array:
         tolerance = 100 * EPS * p * max(1.0, float(multipliers.max()))
         if max(-slope.min(), np.abs(slope[multipliers > 0]).max(initial=0.0)) <= tolerance:
             return multipliers
-        if r @ multipliers > UNREACHABLE * max(float(multipliers @ gram @ multipliers), 0.0) ** 0.5:
-            raise InfeasibleError("the linearised constraints contradict each other")
     raise ArithmeticError(f"the coordinate-wise algorithm did not settle on {p} constraints")
 
 
@@ -89,17 +90,18 @@ def _minimise_on_face(gram: Array, r: Array, multipliers: Array) -> Array:
         face = gram[np.ix_(free, free)]
         values, vectors = np.linalg.eigh(face)
         keep = values > EPS * len(gram) * values[-1]
-        coordinates = vectors.T @ (r[free] - face @ multipliers[free])
-        direction = vectors[:, keep] @ (coordinates[keep] / values[keep])
-        flat = vectors[:, ~keep] @ coordinates[~keep]  # no curvature: downhill for ever
-        if np.abs(flat).max(initial=0.0) > UNREACHABLE**-1:
-            direction = flat / np.abs(flat).max() * UNREACHABLE * max(1.0, multipliers.max())
-        shrinking = direction < 0
+        slope = vectors.T @ (r[free] - face @ multipliers[free])
+        flat = vectors[:, ~keep] @ slope[~keep]  # downhill without an end, unless a multiplier reaches zero
+        endless = float(np.abs(flat).max(initial=0.0)) > 1 / UNREACHABLE
+        direction = flat if endless else vectors[:, keep] @ (slope[keep] / values[keep])
+        shrinking = direction < -EPS * np.abs(direction).max(initial=0.0)
         reach = -multipliers[free][shrinking] / direction[shrinking]
-        if (reach >= 1).all():
-            multipliers[free] += direction
+        if endless and not reach.size:
+            raise InfeasibleError(CONTRADICTION)
+        if not endless and (reach >= 1).all():
+            multipliers[free] = np.maximum(multipliers[free] + direction, 0.0)
             return multipliers
-        multipliers[free] += reach.min() * direction
+        multipliers[free] = np.maximum(multipliers[free] + reach.min() * direction, 0.0)
         multipliers[free[shrinking][reach <= reach.min()]] = 0.0
     return multipliers
 
@@ -113,18 +115,16 @@ def nnls(gram: Array, r: Array) -> Array:
     """
     factor = _factor(gram)
     length = 1.0
-    while True:
+    while length < UNREACHABLE:
         stacked = np.vstack([factor, r / length])
         u, _ = scipy.optimize.nnls(stacked, np.eye(len(stacked))[-1], maxiter=30 * len(r) + 100)
-        rest = 1 - r @ u / length
-        multipliers: Array = length * u / rest if rest > 0 else np.full_like(r, np.inf)
-        found = float(np.linalg.norm(factor @ multipliers)) if rest > 0 else np.inf
-        if found > 2 * length and length < UNREACHABLE:
-            length = min(found, 100 * length)
-        elif found > UNREACHABLE:
-            raise InfeasibleError("the linearised constraints contradict each other")
-        else:
+        residual = max(1 - float(r @ u) / length, EPS)
+        found = length * (1 / residual - 1) ** 0.5
+        if found <= 2 * length:
+            multipliers: Array = length * u / residual
             return multipliers
+        length = min(found, 100 * length)
+    raise InfeasibleError(CONTRADICTION)
 
 
 def daqp(gram: Array, r: Array) -> Array:
@@ -144,7 +144,7 @@ def daqp(gram: Array, r: Array) -> Array:
     )
     flag, multipliers = result[2], np.maximum(-np.asarray(result[3]["lam"], dtype=np.float64), 0.0)
     if flag == -1 or np.linalg.norm(factor @ multipliers) > UNREACHABLE:
-        raise InfeasibleError("the linearised constraints contradict each other")
+        raise InfeasibleError(CONTRADICTION)
     if flag != 1:
         raise ArithmeticError(f"DAQP gave up on {p} constraints with exit flag {flag}")
     return multipliers
@@ -161,7 +161,7 @@ def _factor(gram: Array) -> Array:
 class Certificate:
     """How far a solution is from the optimum of the *linearised* problem. It says nothing about the network itself.
 
-    Each residual is relative, and zero at the optimum: ``primal``, the worst violated constraint over the largest |r|;
+    Each residual is relative, and zero at the optimum: ``primal``, the worst violated constraint over the largest r;
     ``dual``, the most negative multiplier over the largest; ``gap``, the duality gap ||delta||^2 - r' lambda, and
     ``complementarity``, max |lambda o slack|, both over ||delta||^2. ``covered`` of ``total`` constraints were
     checked: below the total it certifies a part of the problem only.
@@ -176,8 +176,8 @@ class Certificate:
 
     def holds(self, tolerance: float = 1e-4) -> bool:
         """Whether all constraints are covered and every residual is at most ``tolerance`` (float32 rows give 1e-5)."""
-        worst = max(self.primal, self.dual, self.gap, self.complementarity)
-        return self.covered == self.total and worst <= tolerance
+        residuals = self.primal, self.dual, self.gap, self.complementarity
+        return self.covered == self.total and all(residual <= tolerance for residual in residuals)
 
 
 def certify(slack: Array, r: Array, multipliers: Array, squared_length: float) -> Certificate:
@@ -188,9 +188,9 @@ def certify(slack: Array, r: Array, multipliers: Array, squared_length: float) -
     """
     measured = ~np.isnan(slack)
     tiny = float(np.finfo(np.float64).tiny)
-    energy = max(squared_length, tiny)
+    energy = squared_length or tiny
     return Certificate(
-        primal=float(np.maximum(-slack[measured], 0).max(initial=0.0)) / max(float(np.abs(r).max(initial=0.0)), tiny),
+        primal=float(np.maximum(-slack[measured], 0).max(initial=0.0)) / max(float(r.max(initial=0.0)), tiny),
         dual=float(np.maximum(-multipliers, 0).max(initial=0.0)) / max(float(np.abs(multipliers).max(initial=0)), tiny),
         gap=abs(squared_length - float(r @ multipliers)) / energy,
         complementarity=float(np.abs(multipliers * slack)[measured].max(initial=0.0)) / energy,

@@ -69,8 +69,16 @@ class Encoding(Protocol):
         ...
 
 
+def _as_tensor(target: Target) -> Tensor:
+    """The target as a tensor, or an empty one if it cannot be one, which every check refuses."""
+    try:
+        return torch.as_tensor(target)
+    except (TypeError, ValueError, RuntimeError):
+        return torch.empty(0)
+
+
 def _check_class(target: Target, classes: int) -> Tensor:
-    t = torch.as_tensor(target)
+    t = _as_tensor(target)
     if t.numel() != 1 or t.is_floating_point() or t.dtype == torch.bool or not 0 <= int(t) < classes:
         raise ValueError(f"expected a target class from 0 to {classes - 1}, got {target!r}")
     return t.reshape(()).long().cpu()
@@ -85,6 +93,10 @@ class OneHot:
     """One logit a class; the largest wins. ``n`` is the number of classes, at least 2."""
 
     n: int
+
+    def __post_init__(self) -> None:
+        if self.n < 2:
+            raise ValueError(f"expected at least 2 classes, got {self.n}")
 
     def check_target(self, target: Target) -> Tensor:
         return _check_class(target, self.n)
@@ -172,14 +184,14 @@ class MultiLabel:
 
     def __init__(self, thresholds: Sequence[float] | Tensor | int) -> None:
         """``thresholds``: (n,) in logit units, or just the number n of labels for thresholds of zero."""
-        tau = torch.zeros(thresholds) if isinstance(thresholds, int) else torch.as_tensor(thresholds)
+        tau = torch.zeros(max(thresholds, 0)) if isinstance(thresholds, int) else torch.as_tensor(thresholds)
         if tau.ndim != 1 or len(tau) == 0 or not bool(tau.isfinite().all()):
             raise ValueError(f"expected n >= 1 finite thresholds, got {thresholds!r}")
         self.thresholds = tau.float().cpu()
         self.n = len(tau)
 
     def check_target(self, target: Target) -> Tensor:
-        t = torch.as_tensor(target)
+        t = _as_tensor(target)
         if t.shape != (self.n,) or not bool(((t == 0) | (t == 1)).all()):
             raise ValueError(f"expected {self.n} target labels, each present (1) or absent (0), got {target!r}")
         return t.bool().cpu()

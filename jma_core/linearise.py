@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -52,9 +53,13 @@ class Linearisation:
         self._goal = goal
         self.z, self._pull = network.differentiate(x)
         """(n,) logits f(x)."""
-        self._z64 = self.z.double().cpu()
-        self.required: Array = -goal.values(self._z64).numpy()
+        self._z64 = self.z.cpu().double()
+
+    @cached_property
+    def required(self) -> Array:
         """(p,) r = h - A z: how far each constraint must move, positive where it is not satisfied yet."""
+        required: Array = -self._goal.values(self._z64).numpy()
+        return required
 
     def jacobian(self) -> Tensor:
         """J = df/dx as (n, m) on the CPU, m = C H W: n backward passes, n m floats of memory."""
@@ -68,8 +73,8 @@ class Linearisation:
         multipliers = self._solve_dual(a @ gram_j @ a.T, self.required)
         cotangent = a.T @ multipliers  # delta* = J' (A' lambda*)
         delta = jacobian.T @ torch.from_numpy(cotangent).to(jacobian)
-        every = np.arange(len(self.required))
-        return self._solution(delta.double().numpy(), every, multipliers, gram_j @ cotangent)
+        displacement = gram_j @ cotangent
+        return self._solution(delta.double().numpy(), multipliers, displacement, self._change(displacement))
 
     def solve_lazy(self, start: Sequence[int] | NDArray[np.int64] = (), grow: int = 3) -> Solution:
         """The same optimum by constraint generation. Raises Halt when there is none.
@@ -84,12 +89,16 @@ class Linearisation:
         while True:
             multipliers = self._solve_dual(rows @ rows.T, self.required[index])
             delta = rows.T @ multipliers
-            displacement = self._network.push(self._x, self._shaped(delta)).double().cpu().numpy()
-            missing = self.required - self._change(displacement)
-            missing[index] = 0.0  # held by the solver, to its own precision
+            displacement = self._network.push(self._x, self._shaped(delta)).cpu().double().numpy()
+            change = self._change(displacement)
+            change[index] = rows @ delta  # exactly, where the rows are known
+            missing = self.required - change
+            missing[index] = 0.0
             new = _worst(missing, noise, grow)
             if not len(new):
-                return self._solution(delta, index, multipliers, displacement)
+                every = np.zeros_like(self.required)
+                every[index] = multipliers
+                return self._solution(delta, every, displacement, change)
             index, rows = np.concatenate([index, new]), np.vstack([rows, self._rows(new)])
 
     def _rows(self, index: NDArray[np.int64]) -> Array:
@@ -102,7 +111,8 @@ class Linearisation:
         return np.asarray(moved + self.required)
 
     def _shaped(self, delta: Array) -> Tensor:
-        return torch.from_numpy(delta).to(self._x).reshape(self._x.shape)
+        shaped = torch.from_numpy(delta).to(self._x.dtype).reshape(self._x.shape)
+        return shaped.to(self._x.device)  # not as float64, which MPS lacks
 
     def _solve_dual(self, gram: Array, required: Array) -> Array:
         if required.max(initial=0.0) > 0 and not gram.any():
@@ -112,11 +122,8 @@ class Linearisation:
         except InfeasibleError as error:
             raise Halt(StopReason.INFEASIBLE, f"The linearised target cannot be reached: {error}.") from error
 
-    def _solution(self, delta: Array, index: NDArray[np.int64], found: Array, displacement: Array) -> Solution:
-        multipliers = np.zeros_like(self.required)
-        multipliers[index] = found
+    def _solution(self, delta: Array, multipliers: Array, displacement: Array, change: Array) -> Solution:
         squared_length = float(delta @ delta)
-        slack = self._change(displacement) - self.required
         active = np.flatnonzero(multipliers > 0)
         return Solution(
             delta=self._shaped(delta),
@@ -124,7 +131,7 @@ class Linearisation:
             multipliers=multipliers[active],
             displacement=displacement,
             length=squared_length**0.5,
-            certificate=certify(slack, self.required, multipliers, squared_length),
+            certificate=certify(change - self.required, self.required, multipliers, squared_length),
         )
 
 

@@ -6,11 +6,13 @@ Passes are counted by hooks inside the autograd graph rather than by the callers
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from jma_core.records import Halt, StopReason
 
@@ -39,6 +41,11 @@ class Network:
         self.forward = 0
         self.backward = 0
 
+    def check_stop(self) -> None:
+        """Raises Halt when the caller wants to stop."""
+        if self._should_stop():
+            raise Halt(StopReason.STOPPED, "Stopped on request.")
+
     def logits(self, x: Tensor) -> Tensor:
         """f(x) for one image (C, H, W): (n,), without a graph. Raises Halt when a logit is not finite."""
         with torch.no_grad():
@@ -61,7 +68,7 @@ class Network:
 
     def push(self, x: Tensor, delta: Tensor) -> Tensor:
         """J delta (n,) for a perturbation (C, H, W), by one forward-mode derivative."""
-        with torch.no_grad():
+        with torch.no_grad(), _plain_attention():
             displacement = torch.func.jvp(self._call, (x[None],), (delta[None],))[1]
         return self._checked(displacement)
 
@@ -84,7 +91,7 @@ class Network:
         return z[0].detach()
 
     def _saved_bytes(self, x: Tensor) -> int:
-        saved = 1
+        saved = 0
 
         def count(tensor: Tensor) -> Tensor:
             nonlocal saved
@@ -93,20 +100,23 @@ class Network:
 
         with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor), torch.enable_grad():
             self._call(x[None].requires_grad_())
-        return saved
+        return max(saved, x.numel() * x.element_size())  # at least the row itself
 
     def _rows(self, pull: Callable[[Tensor], Any], cotangents: Tensor, pixels: int) -> Tensor:
-        rows = torch.empty(len(cotangents), pixels, dtype=cotangents.dtype)
+        try:
+            rows = torch.empty(len(cotangents), pixels, dtype=cotangents.dtype)
+        except RuntimeError as error:
+            detail = f"{len(cotangents)} gradient rows do not fit into memory: use lazy rows or a smaller image."
+            raise Halt(StopReason.OUT_OF_MEMORY, detail) from error
         done = 0
         while done < len(cotangents):
-            if self._should_stop():
-                raise Halt(StopReason.STOPPED, "Stopped on request.")
+            self.check_stop()
             assert self.chunk is not None
             part = cotangents[done : done + self.chunk]
             try:
                 # A single row goes without vmap, which on the CPU would make it slower.
                 gradient = torch.func.vmap(pull)(part)[0] if len(part) > 1 else pull(part[0])[0]
-                rows[done : done + len(part)] = gradient.reshape(len(part), -1)
+                rows[done : done + len(part)] = gradient.detach().reshape(len(part), -1)
             except RuntimeError as error:
                 if not _is_out_of_memory(error):
                     raise
@@ -119,6 +129,18 @@ class Network:
         if not bool(rows.isfinite().all()):
             raise Halt(StopReason.NOT_FINITE, "The network has gradients that are not finite numbers.")
         return rows
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """torch's fused attentions have no forward-mode derivative: do without them."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

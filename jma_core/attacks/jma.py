@@ -61,10 +61,11 @@ def jma(
     Raises ValueError, before the first step, for an image, a target or a setting that is out of range. Whatever goes
     wrong later ends the attack with a StopReason and the best iterate.
     """
-    level = Level(level)
-    if not (step > 0 and max_iter >= 1 and bisections >= 0 and kappa >= 0):
-        expected = "step > 0, max_iter >= 1, bisections >= 0 and kappa >= 0"
-        raise ValueError(f"expected {expected}, got {step:g}, {max_iter}, {bisections} and {kappa:g}")
+    if level not in list(Level):
+        raise ValueError(f"expected level {' or '.join(Level)}, got {level!r}")
+    if not (step > 0 and max_iter >= 1 and bisections >= 0 and 0 <= kappa < math.inf and max_seconds >= 0):
+        expected = "step > 0, max_iter >= 1, bisections >= 0, a finite kappa >= 0 and max_seconds >= 0"
+        raise ValueError(f"expected {expected}, got {step:g}, {max_iter}, {bisections}, {kappa:g} and {max_seconds:g}")
     x = check_image(x, device)
     network = Network(f, memory=memory, should_stop=should_stop)
     trail = Trail(network, x, encoding, target, kappa=kappa, max_seconds=max_seconds)
@@ -77,11 +78,11 @@ def jma(
             return trail.result(StopReason.NOTHING_TO_DO, "The image already has the target labels.")
         for iteration in range(1, max_iter + 1):
             trail.check_time()
-            solution = local.solve_full() if level is Level.PAPER else local.solve_lazy(active)  # eq. (23), (24)
+            solution = local.solve_full() if level == Level.PAPER else local.solve_lazy(active)  # eq. (23), (24)
             if solution.length == 0:
                 # Departs from the paper: every constraint holds, yet the decoder disagrees (ECOC's tanh, or rounding
                 # on the boundary), so no delta is left to take. Ask for more margin until it agrees.
-                margin = max(2 * margin, 0.1 * float(local.z.abs().max()))
+                margin = max(2 * margin, 0.1 * float(local.z.abs().max()), 1e-3)
                 local = Linearisation(network, x, goal := encoding.constraints(target, margin))
                 continue
             full = (x + solution.delta).clamp(0, 1)
@@ -105,6 +106,7 @@ def jma(
 def _bisect(network: Network, trail: Trail, emit: Emit, hit: Tensor, miss: Tensor, halvings: int) -> Attack:
     """Halve the segment from a hit to a miss, always keeping a hit that the decoder has confirmed."""
     for _ in range(halvings):
+        network.check_stop()
         trail.check_time()
         middle = (hit + miss) / 2
         z = network.logits(middle)

@@ -102,7 +102,7 @@ class Trail:
             detail=detail,
             logits_before=_array(self._z0),
             logits=_array(z),
-            fraction_right=self._encoding.fraction_right(z, self._target),
+            fraction_right=self._encoding.fraction_right(z, self._target) if z.isfinite().all() else 0.0,
             distortion=distortion(original, image),
             forward=self._network.forward,
             backward=self._network.backward,
@@ -145,13 +145,16 @@ def run_batch(
 
     ``settings`` are the attack's keywords, the same for all. Raises ValueError unless there are N targets.
     """
+    targets = list(targets)
+    if len(targets) != len(images):
+        raise ValueError(f"expected {len(images)} targets, one for each image, got {len(targets)}")
     return [run(attack(f, x, encoding, t, **settings)) for x, t in zip(images, targets, strict=True)]
 
 
 def check_image(x: Tensor, device: torch.device | str | None) -> Tensor:
     """The image (C, H, W) on ``device``; ValueError unless it is floating and its pixels are in [0, 1]."""
     x = x.detach().to(device)
-    if x.ndim != 3 or not x.is_floating_point():
+    if x.ndim != 3 or not x.is_floating_point() or x.numel() == 0:
         raise ValueError(f"expected one float image (C, H, W), got {x.dtype} of shape {tuple(x.shape)}")
     if not bool(((x >= 0) & (x <= 1)).all()):
         raise ValueError(f"expected pixels in [0, 1], got {float(x.min()):g} to {float(x.max()):g}")
