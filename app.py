@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-st.set_page_config(page_title="JMA Lab", page_icon=":material/target:", layout="wide", initial_sidebar_state=340)
+st.set_page_config(page_title="JMA Lab", page_icon="assets/icon.png", layout="wide", initial_sidebar_state=340)
 
 # A page's url_path must differ from its file's name, or Streamlit serves the bare file to a deep link on a cold server.
 page = st.navigation(

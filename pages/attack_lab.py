@@ -152,7 +152,7 @@ def scrub(run: AttackRun | None, moments: list[views.Frame]) -> views.Frame:
         "Update",
         range(len(moments)),
         value=best.update,
-        format_func=lambda i: moments[i].title,
+        format_func=lambda i: moments[i].title + " (result)" * (run.ended and i == best.update),
         key=f"scrub-{id(run)}-{len(moments)}",
     )
     return moments[update]
@@ -172,6 +172,8 @@ def downloads(run: AttackRun) -> None:
         for file, (survives, seen) in exports.verdicts(request, result).items():
             mark = ":material/check_circle: still" if survives else ":material/cancel: no longer"
             st.markdown(f"**{file}**: {mark} read as wanted when opened again; it reads as *{seen}*.")
+        if not request.settings.kappa:
+            st.caption("With a margin κ above 0, in the attack settings, a picture is more likely to survive.")
 
 
 main()

@@ -60,45 +60,39 @@ def pictures(spec: ModelSpec, original: Frame, frame: Frame) -> None:
         show(to_picture(frame.image), f"Attacked: {names(spec, frame.seen.decoded)}")
     with right:
         signed, gain = perturbation_map(original.image, frame.image)
-        amplified = "no change yet" if frame.step is None else f"brightness change × {gain:.0f}"
-        show(signed, f"Perturbation: {amplified} (blue darker, orange brighter)")
+        amplified = "none yet" if frame.step is None else f"× {gain:.0f}, blue darker, orange brighter"
+        show(signed, f"Perturbation: {amplified}")
 
 
 def label_table(spec: ModelSpec, before: Prediction, now: Prediction, target: Target) -> None:
     """Labels before, now and wanted; of many classes, those that matter."""
     sure_before, sure_now = confidences(spec, before.logits), confidences(spec, now.logits)
     if spec.kind is Kind.MULTI_LABEL:
-        shown = list(range(len(spec.labels)))
-        wanted = ["present" if want else "absent" for want in target]
-        outcome = [_outcome(*flags) for flags in zip(before.decoded, now.decoded, target, strict=True)]
-        shown.sort(key=lambda i: (outcome[i] == "kept", -sure_now[i]))
+        flags = list(zip(before.decoded, now.decoded, target, strict=True))
+        shown = sorted(range(len(flags)), key=lambda i: (flags[i] in KEPT, -sure_now[i]))
+        outcome = {i: _outcome(*flags[i]) for i in shown}
     else:
         top = [i for sure in (sure_before, sure_now) for i in np.argsort(-sure, kind="stable")[:4].tolist()]
         shown = list(dict.fromkeys([target, *present(now.decoded), *present(before.decoded), *top]))
-        wanted = ["wanted" if i == target else "" for i in range(len(spec.labels))]
-        outcome = ["decided" if i in present(now.decoded) else "" for i in range(len(spec.labels))]
-    bar = {"min_value": 0.0, "max_value": 1.0, "format": "percent"}
-    st.dataframe(
-        {
-            "label": [spec.labels[i] for i in shown],
-            "before": [float(sure_before[i]) for i in shown],
-            "now": [float(sure_now[i]) for i in shown],
-            "wanted": [wanted[i] for i in shown],
-            "outcome": [outcome[i] for i in shown],
-        },
-        column_config={
-            "before": st.column_config.ProgressColumn(**bar),
-            "now": st.column_config.ProgressColumn(**bar),
-        },
-        hide_index=True,
-        height="content",
-    )
+        outcome = {target: "yes ✓ reached" if present(now.decoded) == [target] else "yes … not yet"}
+    bar = st.column_config.ProgressColumn(min_value=0.0, max_value=1.0, format="percent")
+    rows = {
+        "label": [spec.labels[i] for i in shown],
+        "before": [float(sure_before[i]) for i in shown],
+        "now": [float(sure_now[i]) for i in shown],
+        "wanted": [outcome.get(i, "") for i in shown],
+    }
+    st.dataframe(rows, column_config={"before": bar, "now": bar}, hide_index=True, height="content")
+
+
+KEPT = {(True, True, True), (False, False, False)}
 
 
 def _outcome(before: bool, now: bool, wanted: bool) -> str:
-    if now != wanted:
-        return "collateral ✗" if before == wanted else "not yet …"
-    return "kept" if before == wanted else "flipped ✓"
+    state = "present" if wanted else "absent"
+    if now == wanted:
+        return f"{state}, kept" if before == wanted else f"{state} ✓ flipped"
+    return f"{state} ✗ collateral" if before == wanted else f"{state} … not yet"
 
 
 def metrics(original: Frame, frame: Frame) -> None:

@@ -35,7 +35,7 @@ def jma(
     target: Target,
     *,
     level: Level | str = Level.LAZY,
-    step: float = 0.5,
+    step: float = 0.2,
     max_iter: int = 200,
     bisections: int = 6,
     kappa: float = 0.0,

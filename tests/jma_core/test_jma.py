@@ -882,5 +882,5 @@ def test_a_batch_with_another_number_of_targets_is_refused_before_anything_runs(
     def f(images: Tensor) -> Tensor:
         raise AssertionError("asked")
 
-    with pytest.raises(ValueError, match=f"expected 2 targets.*got {len(targets)}"):
+    with pytest.raises(ValueError, match=f"expected .*2.*got {len(targets)}"):
         run_batch(jma, f, torch.stack([GREY, GREY]), OneHot(2), iter(targets))
