@@ -125,7 +125,9 @@ def player(request: Request, run: AttackRun | None, picture: Any, *, nothing_to_
 
 
 def start(request: Request, picture: Any, steps: int | None = None) -> None:
-    """Advance the request's attack, or begin it (again)."""
+    """Advance the request's attack, or begin it (again); a second click while one runs does nothing."""
+    if running():
+        return
     run = runs().get(request)
     if run is None or run.ended:
         run = AttackRun(request, picture)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator
 from enum import StrEnum
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -70,7 +71,7 @@ def jma(
     network = Network(f, memory=memory, should_stop=should_stop)
     trail = Trail(network, x, encoding, target, kappa=kappa, max_seconds=max_seconds)
     goal = encoding.constraints(target, margin := kappa)
-    active = torch.empty(0, dtype=torch.int64).numpy()
+    active = np.empty(0, dtype=np.int64)
     try:
         local = Linearisation(network, x, goal)  # eq. (12), (13)
         trail.start(local.z)
