@@ -121,6 +121,8 @@ class Linearisation:
             return solve_dual(gram, required)
         except InfeasibleError as error:
             raise Halt(StopReason.INFEASIBLE, f"The linearised target cannot be reached: {error}.") from error
+        except (ArithmeticError, RuntimeError) as error:  # both solvers give up after a number of iterations
+            raise Halt(StopReason.UNSOLVED, f"The linearised problem was not solved: {error}.") from error
 
     def _solution(self, delta: Array, multipliers: Array, displacement: Array, change: Array) -> Solution:
         squared_length = float(delta @ delta)

@@ -30,7 +30,7 @@ class Phase(StrEnum):
 
 
 class StopReason(StrEnum):
-    """Why an attack ended. Only the first two are successes; a failure after a success cannot happen."""
+    """Why an attack ended. Whether it succeeded is another matter: time may run out after the first hit."""
 
     SUCCESS = "success"
     NOTHING_TO_DO = "nothing to do"
@@ -40,6 +40,7 @@ class StopReason(StrEnum):
     NOT_FINITE = "not finite"
     ZERO_GRADIENT = "zero gradient"
     INFEASIBLE = "infeasible"
+    UNSOLVED = "unsolved"
     STALLED = "stalled"
     OUT_OF_MEMORY = "out of memory"
 
@@ -103,7 +104,7 @@ class AttackResult:
     image: Floats
     """The successful image nearest to the original; if there is none, the image with the best worst constraint."""
     last: Floats
-    """The last image that was tried: after a failure, the point where it failed."""
+    """The last image whose logits are known: after a failure, the point where it failed."""
     target: NDArray[Any]
     decoded_before: NDArray[Any]
     decoded: NDArray[Any]

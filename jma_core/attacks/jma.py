@@ -48,7 +48,7 @@ def jma(
     """Attack one image: yields a Step for every update and returns an AttackResult.
 
     f            maps images (N, C, H, W) in [0, 1] to logits (N, n); already on ``device`` and in eval mode
-    x            image (C, H, W), floating, in [0, 1]
+    x            image (C, H, W), float32 or float64, in [0, 1]
     target       what the encoding should decode: a class index, or n labels present or absent
     step         epsilon, L2 length of a walking step in pixel units; the paper uses 0.05 to 1
     max_iter     n_it,max, cap on linearisations
@@ -64,8 +64,8 @@ def jma(
     """
     if level not in list(Level):
         raise ValueError(f"expected level {' or '.join(Level)}, got {level!r}")
-    if not (step > 0 and max_iter >= 1 and bisections >= 0 and 0 <= kappa < math.inf and max_seconds >= 0):
-        expected = "step > 0, max_iter >= 1, bisections >= 0, a finite kappa >= 0 and max_seconds >= 0"
+    if not (0 < step < math.inf and max_iter >= 1 and bisections >= 0 and 0 <= kappa < math.inf and max_seconds >= 0):
+        expected = "a finite step > 0, max_iter >= 1, bisections >= 0, a finite kappa >= 0 and max_seconds >= 0"
         raise ValueError(f"expected {expected}, got {step:g}, {max_iter}, {bisections}, {kappa:g} and {max_seconds:g}")
     x = check_image(x, device)
     network = Network(f, memory=memory, should_stop=should_stop)

@@ -152,10 +152,10 @@ def run_batch(
 
 
 def check_image(x: Tensor, device: torch.device | str | None) -> Tensor:
-    """The image (C, H, W) on ``device``; ValueError unless it is floating and its pixels are in [0, 1]."""
+    """The image (C, H, W) on ``device``; ValueError unless it is float32 or float64 and its pixels are in [0, 1]."""
     x = x.detach().to(device)
-    if x.ndim != 3 or not x.is_floating_point() or x.numel() == 0:
-        raise ValueError(f"expected one float image (C, H, W), got {x.dtype} of shape {tuple(x.shape)}")
+    if x.ndim != 3 or x.dtype not in (torch.float32, torch.float64) or x.numel() == 0:
+        raise ValueError(f"expected one float32 or float64 image (C, H, W), got {x.dtype} of shape {tuple(x.shape)}")
     if not bool(((x >= 0) & (x <= 1)).all()):
         raise ValueError(f"expected pixels in [0, 1], got {float(x.min()):g} to {float(x.max()):g}")
     return x

@@ -431,6 +431,7 @@ def test_float32_images_are_attacked_in_float32(case: Callable[..., Case], name:
     assert result.reason == StopReason.SUCCESS
     assert it.reads_target(result.image)
     assert {result.image.dtype, result.original.dtype, result.steps[0].image.dtype} == {np.dtype(np.float32)}
+    assert all(step.certificate.holds() for step in result.steps)
     exact = case(name).attack(level=level)
     assert result.n_it == exact.n_it
     np.testing.assert_allclose(result.image, exact.image, atol=STEP / 64)  # a halving may fall the other way

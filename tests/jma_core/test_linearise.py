@@ -352,3 +352,18 @@ def test_nothing_becomes_float64_on_the_device(level: str) -> None:
     """f(x) = x on images of two pixels: z = (1, 0) must meet at 1/2."""
     local = Linearisation(NetworkWithoutFloat64(), torch.tensor([[[1.0, 0.0]]]), OneHot(2).constraints(1))  # type: ignore
     np.testing.assert_allclose(solve(local, level).delta.numpy().ravel(), [-0.5, 0.5], rtol=1e-6)
+
+
+@pytest.mark.parametrize("error", [ArithmeticError("DAQP gave up"), RuntimeError("Maximum number of iterations")])
+@each_level
+def test_a_solver_that_gives_up_ends_the_attack_with_that_reason(
+    monkeypatch: pytest.MonkeyPatch, problem: Callable[..., Problem], level: str, error: Exception
+) -> None:
+    def give_up(*_: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr("jma_core.linearise.solve_dual", give_up)
+    with pytest.raises(Halt) as halt:
+        problem("one-hot", n=5, seed=0).solve(level)
+    assert halt.value.reason == StopReason.UNSOLVED
+    assert str(error) in halt.value.detail
