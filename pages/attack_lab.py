@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future
 from typing import Any
 
 import streamlit as st
 
 from models.photos import centre_crop
-from models.registry import MODELS, ModelSpec, unavailable
+from models.registry import MODELS, ModelSpec
 from ui import exports, views
 from ui.backend import Prediction, models, predict
 from ui.controls import choose_model, choose_photo, choose_settings, choose_target, describe_change
@@ -27,11 +26,10 @@ def main() -> None:
         photo = choose_photo()
     picture = centre_crop(photo.image, spec.input_size)
     st.title("Attack lab")
-    loading = models().request(spec.name)
-    now = first_sight(spec, photo.digest, picture, loading)
+    now = first_sight(spec, photo.digest, picture)
     if now is None:
         views.show(picture, f"{photo.name}, as the network will see it")
-        wait_for(loading)
+        wait_for(spec)
         return
     with st.sidebar:
         target = choose_target(spec, photo, now)
@@ -41,29 +39,28 @@ def main() -> None:
     run = runs().get(request)
     polling = bool(run and run.busy)
     st.fragment(laboratory, run_every=POLL if polling else None)(request, spec, now, picture, polling)
-    if not loading.done():
-        wait_for(loading)
+    wait_for(spec)
 
 
-def first_sight(spec: ModelSpec, digest: str, picture: Any, loading: Future[Any]) -> Prediction | None:
+def first_sight(spec: ModelSpec, digest: str, picture: Any) -> Prediction | None:
     """What the model says of the photo: from a stored attack, or from the network once it is loaded; else None."""
     for run in runs().values():
         if run.result and (run.request.model, run.request.photo) == (spec.name, digest):
             return Prediction(run.result.logits_before, run.result.decoded_before)
-    return predict(spec.name, digest, picture) if loading.done() and not loading.exception() else None
+    return predict(spec.name, digest, picture) if models().ready(spec.name) else None
 
 
-def wait_for(loading: Future[Any]) -> None:
+def wait_for(spec: ModelSpec) -> None:
     """Say that the network is loading, and redraw the page when it is there; or say why it cannot be loaded."""
-    if not loading.done():
-        st.fragment(_look_again, run_every=POLL)(loading)
-    elif error := loading.exception():
-        st.error(f"This model cannot be used. {error}")
+    if problem := models().problem(spec.name):
+        st.error(f"This model cannot be used. {problem}")
+    elif not models().ready(spec.name):
+        st.fragment(_look_again, run_every=POLL)(spec.name)
 
 
-def _look_again(loading: Future[Any]) -> None:
+def _look_again(name: str) -> None:
     st.info("The network is loading. This takes a few seconds after a start.", icon=":material/hourglass_top:")
-    if loading.done():
+    if models().request(name).done():
         st.rerun()
 
 
@@ -102,7 +99,7 @@ def player(request: Request, run: AttackRun | None, picture: Any, *, nothing_to_
     """Step, Run, Stop and Reset, and what the attack is doing."""
     busy, ended = bool(run and run.busy), bool(run and run.ended)
     other = running()
-    blocked = nothing_to_do or busy or other is not None or bool(unavailable(MODELS[request.model]))
+    blocked = nothing_to_do or busy or other is not None or bool(models().problem(request.model))
     go, asked, pause = {"on_click": start}, (request, picture), run.pause if run else None
     with st.container(horizontal=True):
         st.button("Step", disabled=blocked or ended, icon=":material/skip_next:", args=(*asked, 1), **go)
@@ -170,7 +167,7 @@ def downloads(run: AttackRun) -> None:
     npz.download_button("Full precision (NPZ)", lambda: exports.npz(request, result), "attacked.npz", width="stretch")
     text = exports.record(request, result)
     record.download_button("Settings and figures (JSON)", text, "attacked.json", "application/json", width="stretch")
-    if models().request(request.model).done():
+    if models().ready(request.model):
         for file, (survives, seen) in exports.verdicts(request, result).items():
             mark = ":material/check_circle: still" if survives else ":material/cancel: no longer"
             st.markdown(f"**{file}**: {mark} read as wanted when opened again; it reads as *{seen}*.")

@@ -39,6 +39,17 @@ class ModelPool:
                 self._models[name] = self._loader.submit(self._load, name)
             return self._models[name]
 
+    def ready(self, name: str) -> bool:
+        """Whether the model is loaded."""
+        future = self.request(name)
+        return future.done() and future.exception() is None
+
+    def problem(self, name: str) -> str:
+        """Why the model could not be loaded; empty while it loads, and if all went well."""
+        future = self.request(name)
+        error = future.exception() if future.done() else None
+        return str(error) if error else ""
+
     @staticmethod
     def _load(name: str) -> LoadedModel:
         from models.loaders import best_device, load  # imports torch

@@ -106,8 +106,9 @@ def describe_change(spec: ModelSpec, now: Prediction, target: Target) -> str:
             bits = now.logits > 0
             wanted = spec.codebook[target] > 0
             flips = [str(b + 1) for b in (bits != wanted).nonzero()[0]]
+            numbers = f" (number {', '.join(flips)})" if flips else ""
             return (
-                f"Bits that would flip: **{len(flips)} of {len(bits)}** (number {', '.join(flips)})  \n"
+                f"Bits that would flip: **{len(flips)} of {len(bits)}**{numbers}  \n"
                 f"now `{_bit_string(bits)}`  \nwanted `{_bit_string(wanted)}`"
             )
         case Kind.MULTI_LABEL:

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from jma_core.records import AttackResult
-from models.registry import MODELS, lite0_weights
+from models.registry import MODELS, WEIGHTS_SHA256
 from ui.archive import pack
 from ui.backend import predict
 from ui.images import to_picture
@@ -46,7 +46,7 @@ def record(request: Request, result: AttackResult) -> str:
         "seconds": round(result.seconds, 3),
         "distortion": asdict(result.distortion),
         "versions": {package: version(package) for package in ("torch", "timm", "numpy", "scipy")},
-        "weights_sha256": sha256(lite0_weights().read_bytes()).hexdigest(),
+        "weights_sha256": WEIGHTS_SHA256,
     }
     return json.dumps(about, indent=2)
 

@@ -68,7 +68,12 @@ def jma(
         expected = "a finite step > 0, max_iter >= 1, bisections >= 0, a finite kappa >= 0 and max_seconds >= 0"
         raise ValueError(f"expected {expected}, got {step:g}, {max_iter}, {bisections}, {kappa:g} and {max_seconds:g}")
     x = check_image(x, device)
-    network = Network(f, memory=memory, should_stop=should_stop)
+
+    def interrupted() -> bool:  # asked between chunks of rows, for an iteration may take a minute
+        trail.check_time()
+        return should_stop()
+
+    network = Network(f, memory=memory, should_stop=interrupted)
     trail = Trail(network, x, encoding, target, kappa=kappa, max_seconds=max_seconds)
     goal = encoding.constraints(target, margin := kappa)
     active = np.empty(0, dtype=np.int64)
@@ -108,7 +113,6 @@ def _bisect(network: Network, trail: Trail, emit: Emit, hit: Tensor, miss: Tenso
     """Halve the segment from a hit to a miss, always keeping a hit that the decoder has confirmed."""
     for _ in range(halvings):
         network.check_stop()
-        trail.check_time()
         middle = (hit + miss) / 2
         z = network.logits(middle)
         hit, miss = (middle, miss) if trail.hit(z) else (hit, middle)

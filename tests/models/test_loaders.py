@@ -138,7 +138,7 @@ def test_missing_weights_are_explained(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_damaged_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_WEIGHTS_SHA256", "0" * 64)
+    monkeypatch.setattr(registry, "WEIGHTS_SHA256", "0" * 64)
     registry.lite0_weights.cache_clear()
     try:
         with pytest.raises(WeightsError, match="damaged"):
