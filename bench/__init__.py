@@ -1,3 +1,3 @@
 """Measured comparisons, run from the command line."""
 
-import models  # noqa: F401  (sets OpenMP's wait policy, before torch is imported)
+import jma_core  # noqa: F401  (sets OpenMP's wait policy, before torch is imported)

@@ -9,6 +9,7 @@ The names below are imported on first use, since torch takes seconds to import a
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from jma_core.linearise import Linearisation, Solution
     from jma_core.network import Network
     from jma_core.records import AttackResult, Phase, Step, StopReason
+
+# Heeded only if torch is imported later. OpenMP's threads otherwise spin while they wait for each other, and on two cores
+# of which another program keeps one busy, an attack of 5 s then takes minutes.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _HOMES = {
     "attacks.jma": ["Level", "jma"],

@@ -166,7 +166,7 @@ def downloads(run: AttackRun) -> None:
     png.download_button("Picture (PNG)", exports.png(result), "attacked.png", "image/png", width="stretch")
     npz.download_button("Full precision (NPZ)", lambda: exports.npz(request, result), "attacked.npz", width="stretch")
     text = exports.record(request, result)
-    record.download_button("Settings and figures (JSON)", text, "attacked.json", "application/json", width="stretch")
+    record.download_button("Record (JSON)", text, "attacked.json", "application/json", width="stretch")
     if models().ready(request.model):
         for file, (survives, seen) in exports.verdicts(request, result).items():
             mark = ":material/check_circle: still" if survives else ":material/cancel: no longer"

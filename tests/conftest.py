@@ -1,3 +1,3 @@
-"""Before anything else: the OpenMP policy that ``models`` sets has to be there when torch is imported."""
+"""Before anything else: the OpenMP policy that ``jma_core`` sets has to be there when torch is imported."""
 
-import models  # noqa: F401
+import jma_core  # noqa: F401

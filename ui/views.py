@@ -75,14 +75,18 @@ def label_table(spec: ModelSpec, before: Prediction, now: Prediction, target: Ta
         top = [i for sure in (sure_before, sure_now) for i in np.argsort(-sure, kind="stable")[:4].tolist()]
         shown = list(dict.fromkeys([target, *present(now.decoded), *present(before.decoded), *top]))
         outcome = {target: "yes ✓ reached" if present(now.decoded) == [target] else "yes … not yet"}
-    bar = st.column_config.ProgressColumn(min_value=0.0, max_value=1.0, format="percent")
+    columns = {
+        "before": st.column_config.NumberColumn(format="percent", width=60),
+        "now": st.column_config.ProgressColumn(min_value=0.0, max_value=1.0, format="percent", width=95),
+        "wanted": st.column_config.TextColumn(width=105),
+    }
     rows = {
         "label": [spec.labels[i] for i in shown],
         "before": [float(sure_before[i]) for i in shown],
         "now": [float(sure_now[i]) for i in shown],
         "wanted": [outcome.get(i, "") for i in shown],
     }
-    st.dataframe(rows, column_config={"before": bar, "now": bar}, hide_index=True, height="content")
+    st.dataframe(rows, column_config=columns, hide_index=True, height="content")
 
 
 KEPT = {(True, True, True), (False, False, False)}

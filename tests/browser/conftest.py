@@ -1,0 +1,255 @@
+"""A real Chromium before real servers. Nothing leaves this computer: requests to other hosts are stopped and noted."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Route, expect, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[2]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+PATIENCE = 90  # seconds; a page is there after two and an attack after six on a quiet machine
+EXPECTED_TO_FAIL = re.compile(r"/models/_stcore/(health|host-config)$|/media/\w+\.png$")
+"""Streamlit looks for its server below a deep link first; and drops a picture that the page has replaced, at once."""
+LOADED_PICTURES = "pictures => pictures.filter(each => each.complete && each.naturalWidth).map(each => each.src)"
+BROKEN_PICTURES = "pictures => pictures.filter(each => each.complete && !each.naturalWidth).map(each => each.src)"
+
+expect.set_options(timeout=PATIENCE * 1000)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium; without one the tests are skipped, or fail if JMA_REQUIRE_BROWSER is set."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        reason = f"no browser here: none of {', '.join(BROWSERS)} is installed"
+        if os.environ.get("JMA_REQUIRE_BROWSER"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=found, args=["--no-sandbox", "--disable-background-networking"]
+        )
+        yield chromium
+        chromium.close()
+
+
+@contextmanager
+def serving(log: Path) -> Iterator[str]:
+    """A cold server of its own, as ``streamlit run app.py`` starts it; gives its address, and ends with the block."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true"]
+    with log.open("w") as output:
+        server = subprocess.Popen(
+            [*command, "--server.port", str(port)], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT
+        )
+        try:
+            deadline = time.monotonic() + PATIENCE
+            while not answers(f"{address}/_stcore/health"):
+                assert server.poll() is None, f"the server ended: {log.read_text()}"
+                assert time.monotonic() < deadline, f"the server does not answer: {log.read_text()}"
+                time.sleep(0.05)
+            yield address
+            assert server.poll() is None, f"the server has ended: {log.read_text()}"
+        finally:
+            server.terminate()
+            try:
+                server.wait(3)  # it would wait for a network that is still loading
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
+
+
+def answers(url: str) -> bool:
+    try:
+        with urlopen(url, timeout=5) as reply:
+            return reply.status == 200
+    except (URLError, OSError):
+        return False
+
+
+@pytest.fixture(scope="session")
+def server(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server that the tests share."""
+    log = tmp_path_factory.mktemp("server") / "log.txt"
+    with serving(log) as address:
+        yield address
+    assert "Traceback" not in log.read_text(), log.read_text()
+
+
+@pytest.fixture
+def cold_server(browser: Browser, tmp_path: Path) -> Iterator[str]:
+    """The address of a server that nobody has visited yet."""
+    with serving(tmp_path / "log.txt") as address:
+        yield address
+
+
+@dataclass
+class Visit:
+    """One browser tab on the app, and what went wrong in it."""
+
+    page: Page
+    errors: list[str] = field(default_factory=list)
+    """JavaScript errors, and errors on the console."""
+    abroad: list[str] = field(default_factory=list)
+    """Requests to other hosts; none of them was let through."""
+
+    def go(self, path: str) -> Page:
+        self.page.goto(path)
+        expect(self.page.get_by_role("heading", level=1)).to_be_visible()
+        return self.page
+
+
+@pytest.fixture
+def visit(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callable[..., Visit]]:
+    """Opens tabs: visit("/models", width=380, scheme="dark"). At the end none of them may show or have had an error."""
+    visits: list[Visit] = []
+    contexts = []
+
+    def visit(path: str = "/", *, host: str = "", width: int = 1440, scheme: Any = "light") -> Visit:
+        host = host or request.getfixturevalue("server")
+        context = browser.new_context(
+            base_url=host, viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
+        )
+        context.set_default_timeout(PATIENCE * 1000)
+        contexts.append(context)
+        opened = Visit(context.new_page())
+        visits.append(opened)
+
+        def guard(route: Route) -> None:
+            if urlsplit(route.request.url).netloc == urlsplit(host).netloc:
+                route.continue_()
+            else:
+                opened.abroad.append(route.request.url)
+                route.abort()
+
+        def note(message: ConsoleMessage) -> None:
+            url = message.location.get("url", "")
+            if message.type == "error" and url not in opened.abroad and not EXPECTED_TO_FAIL.search(url):
+                opened.errors.append(f"{message.text} ({url})")
+
+        context.route("**/*", guard)
+        opened.page.on("console", note)
+        opened.page.on("pageerror", lambda error: opened.errors.append(str(error)))
+        opened.go(path)
+        return opened
+
+    yield visit
+    exceptions = [text for each in visits for text in each.page.get_by_test_id("stException").all_inner_texts()]
+    errors = [error for each in visits for error in each.errors]
+    broken = [url for each in visits for url in each.page.locator("img").evaluate_all(BROKEN_PICTURES)]
+    for context in contexts:
+        context.close()
+    assert exceptions == []
+    assert errors == []
+    assert broken == []
+
+
+class Lab:
+    """The attack lab in one tab, as somebody who sees and clicks knows it."""
+
+    def __init__(self, visit: Visit) -> None:
+        self.page = visit.page
+        self.visit = visit
+        self.success = self.page.get_by_role("status").filter(has_text="Reads as")
+        self.slider = self.page.get_by_role("slider", name="Update")
+
+    def button(self, name: str) -> Locator:
+        return self.page.get_by_role("button", name=name, exact=True)
+
+    def ready(self) -> Lab:
+        """Wait until the network is there."""
+        expect(self.page.get_by_text("The network is loading")).to_have_count(0)
+        expect(self.page.get_by_text("Attack settings", exact=True)).to_be_visible()
+        return self
+
+    def photo(self, name: str, reads_as: str) -> Lab:
+        """Choose a photo of the gallery, and wait for what the network says of it."""
+        self.button(name).click()
+        return self.reads_as(reads_as)
+
+    def reads_as(self, name: str) -> Lab:
+        expect(self.page.get_by_text(f"Reads as {name}. Wanted:")).to_be_visible()
+        return self
+
+    def model(self, title: str) -> Lab:
+        self.choose("Model", title)
+        return self.ready()
+
+    def choose(self, box: str, option: str) -> Lab:
+        """Type an option of a select box and pick it."""
+        combobox = self.page.get_by_role("combobox", name=box)
+        combobox.click()
+        combobox.press_sequentially(option)
+        self.page.get_by_role("option", name=option, exact=True).click()
+        expect(combobox).to_have_value(option)
+        return self
+
+    def want(self, name: str) -> Lab:
+        """Choose a wanted class, and wait until the page asks for it."""
+        self.choose("Wanted class", name)
+        expect(self.page.get_by_text(f"Wanted: {name}.")).to_be_visible()
+        return self
+
+    def update(self) -> int:
+        """The update that the slider shows."""
+        return int(self.slider.input_value())
+
+    def picture(self, caption: str) -> NDArray[np.uint8]:
+        """The picture (H, W, 3) above a caption that begins so, as the server sends it to the browser."""
+        self.idle()
+        images = self.page.get_by_test_id("stImage").filter(has_text=caption).locator("img")
+        deadline = time.monotonic() + PATIENCE
+        while True:  # while the page is redrawn, the picture before may still be there, or gone from the server
+            sources = images.evaluate_all(LOADED_PICTURES)
+            reply = self.page.request.get(sources[0]) if len(sources) == 1 else None
+            if reply and reply.ok:
+                break
+            assert time.monotonic() < deadline, f"not one picture above {caption!r}: {sources}"
+            self.page.wait_for_timeout(50)
+        assert reply.headers["content-type"] == "image/png"
+        return np.asarray(Image.open(io.BytesIO(reply.body())).convert("RGB"))
+
+    def idle(self) -> None:
+        """Wait until the server has drawn the page."""
+        expect(self.page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+
+    def download(self, name: str) -> bytes:
+        """The file behind a download button."""
+        with self.page.expect_download() as started:
+            self.button(name).click()
+        return Path(started.value.path()).read_bytes()
+
+
+@pytest.fixture
+def open_lab(visit: Callable[..., Visit]) -> Callable[..., Lab]:
+    """Opens the lab in a new tab of a browser of its own."""
+    return lambda **options: Lab(visit("/", **options))
+
+
+@pytest.fixture
+def lab(open_lab: Callable[..., Lab]) -> Lab:
+    """The lab, just opened, once its network is there."""
+    return open_lab().ready()

@@ -1,0 +1,156 @@
+"""Attacks by clicks and keys, from the first visit to the downloaded files."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+from playwright.sync_api import expect
+
+from models.photos import centre_crop
+from ui.archive import unpack
+from ui.state import samples
+
+if TYPE_CHECKING:
+    from tests.browser.conftest import Lab
+
+RUNNING = re.compile(r"Running: iteration (\d+)\.")
+
+
+def crop(name: str) -> np.ndarray:
+    """What a network sees of a sample photo."""
+    return centre_crop(next(photo.image for photo in samples().values() if photo.name.startswith(name)), 224)
+
+
+def test_two_clicks_on_a_fresh_page_are_a_first_attack(lab: Lab) -> None:
+    lab.button("rocket").click()
+    lab.button("Run").click()
+    expect(lab.success).to_contain_text("Reads as espresso now")
+    np.testing.assert_array_equal(lab.picture("Original: missile"), crop("rocket"))
+    change = lab.picture("Attacked: espresso").astype(int) - crop("rocket")
+    assert 1 <= np.abs(change).max() < 64
+    assert lab.update() >= 10
+
+
+def test_an_attack_on_several_labels_can_be_taken_home(lab: Lab) -> None:
+    lab.model("Kinds of things, 16 labels").photo("rocket", "aircraft or rocket")
+    labels = lab.page.get_by_role("toolbar", name="Wanted labels")
+    labels.get_by_role("button", name="aircraft or rocket").click()
+    expect(lab.page.get_by_text("Flips 1 of 16: add dog.")).to_be_visible()
+    lab.button("Run").click()
+    expect(lab.success).to_contain_text("Reads as dog, aircraft or rocket now")
+
+    attacked = lab.picture("Attacked: dog, aircraft or rocket")
+    assert not np.array_equal(attacked, crop("rocket"))
+    np.testing.assert_array_equal(lab.picture("Original: aircraft or rocket"), crop("rocket"))
+
+    png = Image.open(io.BytesIO(lab.download("Picture (PNG)")))
+    assert (png.format, png.size, png.mode) == ("PNG", (224, 224), "RGB")
+    np.testing.assert_array_equal(np.asarray(png), attacked)
+
+    request, result = unpack(lab.download("Full precision (NPZ)"))
+    assert request.model == "imagenet-multilabel"
+    np.testing.assert_array_equal(np.rint(result.image.transpose(1, 2, 0) * 255).astype(np.uint8), attacked)
+
+    record = json.loads(lab.download("Record (JSON)"))
+    assert record["success"] is True
+    assert record["names"] == record["target_names"] == "dog, aircraft or rocket"
+    assert {"torch", "timm", "numpy", "scipy"} <= set(record["versions"])
+    for file in ("PNG, 8 bits", "JPEG, quality 90"):
+        expect(lab.page.get_by_text(re.compile(f"{file}:.*read as wanted when opened again"))).to_be_visible()
+
+
+def test_steps_are_taken_one_by_one_and_reset_goes_back_to_the_original(lab: Lab) -> None:
+    lab.want("Persian cat")
+    original = lab.picture("Original:")
+    np.testing.assert_array_equal(lab.picture("Attacked:"), original)
+    for number in (1, 2, 3):
+        lab.button("Step").click()
+        expect(lab.slider).to_have_attribute("max", str(number))
+        assert lab.update() == number
+    assert not np.array_equal(lab.picture("Attacked:"), original)
+    lab.button("Run").click()
+    expect(lab.success).to_contain_text("Reads as Persian cat now")
+    assert lab.update() > 3
+    lab.button("Reset").click()
+    expect(lab.success).to_have_count(0)
+    expect(lab.slider).to_have_count(0)
+    np.testing.assert_array_equal(lab.picture("Attacked:"), original)
+
+
+def test_a_running_attack_can_be_stopped_and_goes_on_when_asked(lab: Lab) -> None:
+    lab.photo("espresso", "espresso")
+    lab.button("Run").click()
+    expect(lab.page.get_by_text(RUNNING)).to_be_visible()
+    lab.button("Stop").click()
+    expect(lab.page.get_by_text("Paused.")).to_be_visible()
+    expect(lab.button("Stop")).to_be_disabled()
+    halted = int(lab.slider.get_attribute("max") or 0)
+    assert halted >= 1
+    lab.button("Step").click()
+    expect(lab.slider).to_have_attribute("max", str(halted + 1))
+    expect(lab.page.get_by_text("Paused.")).to_be_visible()
+    expect(lab.button("Run")).to_be_enabled()
+
+
+def test_the_slider_follows_the_arrow_keys_to_the_original(lab: Lab) -> None:
+    last = lab.update()
+    attacked = lab.picture("Attacked: espresso")
+    lab.slider.focus()
+    lab.slider.press("ArrowLeft")
+    expect(lab.page.get_by_text(f"{last - 1}: halving").first).to_be_visible()
+    lab.slider.press("Home")
+    expect(lab.page.get_by_text("Perturbation: none yet")).to_be_visible()
+    expect(lab.page.get_by_role("row", name="L2 0.000")).to_be_visible()
+    np.testing.assert_array_equal(lab.picture("Attacked: tiger cat"), crop("cat"))
+    lab.slider.press("ArrowRight")
+    expect(lab.page.get_by_role("row", name="L2 0.200")).to_be_visible()
+    lab.slider.press("End")
+    expect(lab.page.get_by_text("Attacked: espresso")).to_be_visible()
+    assert lab.update() == last
+    assert not np.array_equal(attacked, crop("cat"))
+
+
+def test_a_double_click_on_run_is_one_attack_that_succeeds(lab: Lab) -> None:
+    lab.want("Persian cat")
+    lab.button("Run").dblclick()
+    expect(lab.success).to_contain_text("Reads as Persian cat now")
+    first = lab.success.inner_text()
+    updates = lab.slider.get_attribute("max")
+    lab.button("Run again").dblclick()
+    expect(lab.success).not_to_have_text(first)
+    expect(lab.success).to_contain_text("Reads as Persian cat now")
+    assert lab.slider.get_attribute("max") == updates
+
+
+def test_a_run_goes_on_while_another_page_is_looked_at(lab: Lab) -> None:
+    lab.photo("rocket", "missile")
+    lab.button("Run").click()
+    expect(lab.page.get_by_text(RUNNING)).to_be_visible()
+    lab.page.get_by_role("link", name="Models").click()
+    expect(lab.page.get_by_role("heading", level=1)).to_have_text("Models")
+    lab.page.get_by_role("link", name="Attack lab").click()
+    expect(lab.page.get_by_role("heading", level=1)).to_have_text("Attack lab")
+    expect(lab.page.get_by_text("Original: missile")).to_be_visible()
+    expect(lab.page.get_by_text(RUNNING).or_(lab.success)).to_be_visible()  # not the caption of an attack to begin
+    lab.page.get_by_role("link", name="Models").click()
+    expect(lab.page.get_by_role("heading", level=1)).to_have_text("Models")
+    lab.page.go_back()
+    expect(lab.page.get_by_role("heading", level=1)).to_have_text("Attack lab")
+    expect(lab.success).to_contain_text("Reads as espresso now")
+
+
+def test_an_attack_in_a_second_tab_waits_for_the_first_and_both_succeed(lab: Lab, open_lab: Callable[..., Lab]) -> None:
+    other = open_lab().ready().want("Persian cat")
+    lab.photo("espresso", "espresso")
+    lab.button("Run").click()
+    expect(lab.page.get_by_text(RUNNING)).to_be_visible()
+    other.button("Run").click()
+    expect(other.page.get_by_text("Waiting for 1 other attack on this computer to finish.")).to_be_visible()
+    expect(other.success).to_contain_text("Reads as Persian cat now")
+    expect(lab.success).to_contain_text("Reads as tabby now")

@@ -1,0 +1,68 @@
+"""Both colour schemes on a desk and on a phone: nothing sticks out, nothing is broken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import Page, expect
+
+if TYPE_CHECKING:
+    from tests.browser.conftest import Lab, Visit
+
+WIDTHS = [1440, 380]
+SCHEMES = ["light", "dark"]
+
+
+def sticks_out(page: Page) -> list[int]:
+    """Pixels by which the page, and its scrolling part, are wider than what is seen of them."""
+    return page.evaluate(
+        """() => [document.scrollingElement, document.querySelector('[data-testid="stMain"]')]
+               .map(part => Math.max(0, part.scrollWidth - part.clientWidth))"""
+    )
+
+
+def brightness(page: Page) -> float:
+    """Of the background, from 0 to 1."""
+    colour = page.evaluate("() => getComputedStyle(document.querySelector('[data-testid=\"stApp\"]')).backgroundColor")
+    channels = [float(part) for part in colour.split("(")[1].rstrip(")").split(",")[:3]]
+    return sum(channels) / 3 / 255
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_lab_fits_in_every_width_and_scheme(width: int, scheme: str, open_lab: Callable[..., Lab]) -> None:
+    page = open_lab(width=width, scheme=scheme).page
+    expect(page.get_by_text("Attacked: espresso")).to_be_visible()
+    expect(page.get_by_role("heading", name="Take it with you")).to_be_visible()
+    expect(page.get_by_text("JPEG, quality 90")).to_be_visible()
+    assert sticks_out(page) == [0, 0]
+    assert (brightness(page) > 0.5) == (scheme == "light")
+    for picture in page.get_by_test_id("stImage").filter(has_text=":").locator("img").all():
+        box = picture.bounding_box()
+        assert box is not None
+        assert 0 <= box["x"] < box["x"] + box["width"] <= width
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_models_fit_in_every_width_and_scheme(width: int, scheme: str, visit: Callable[..., Visit]) -> None:
+    page = visit("/models", width=width, scheme=scheme).page
+    expect(page.get_by_role("button", name="Open in the lab")).to_have_count(3)
+    page.get_by_text("All 1000 labels").click()
+    expect(page.get_by_text("tiger cat").first).to_be_visible()
+    assert sticks_out(page) == [0, 0]
+    assert (brightness(page) > 0.5) == (scheme == "light")
+
+
+def test_on_a_phone_the_controls_open_beside_the_page_and_an_attack_succeeds(open_lab: Callable[..., Lab]) -> None:
+    lab = open_lab(width=380)
+    expect(lab.page.get_by_text("JPEG, quality 90")).to_be_visible()
+    lab.page.get_by_role("button", name="Expand sidebar").click()
+    lab.want("Persian cat")
+    assert sticks_out(lab.page) == [0, 0]
+    lab.page.get_by_role("button", name="Collapse sidebar").click()
+    lab.button("Run").click()
+    expect(lab.success).to_contain_text("Reads as Persian cat now")
+    assert sticks_out(lab.page) == [0, 0]

@@ -1,0 +1,74 @@
+"""One's own photo through the real file input."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image, ImageOps
+from playwright.sync_api import expect
+
+from models.photos import centre_crop
+from ui.state import samples
+
+if TYPE_CHECKING:
+    from tests.browser.conftest import Lab
+
+
+def encoded(picture: Image.Image, kind: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return file.getvalue()
+
+
+def sample(name: str) -> Image.Image:
+    return next(photo.image for photo in samples().values() if photo.name.startswith(name))
+
+
+def phone_photo() -> bytes:
+    """The espresso as a phone that was turned saves it: lying on its side, with a note to turn it upright."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    lying = sample("espresso").transpose(Image.Transpose.ROTATE_90)
+    return encoded(lying, "JPEG", quality=95, exif=exif)
+
+
+def upload(lab: Lab, data: bytes, name: str) -> None:
+    with lab.page.expect_file_chooser() as chooser:
+        lab.page.get_by_role("region", name="Your own photo").get_by_role("button", name="Upload", exact=True).click()
+    chooser.value.set_files({"name": name, "mimeType": "application/octet-stream", "buffer": data})
+    expect(lab.page.get_by_text(name).first).to_be_visible()
+
+
+def test_a_phone_photo_stands_upright_and_can_be_attacked(lab: Lab) -> None:
+    lab.model("Kinds of things, 16 labels")
+    upload(lab, phone_photo(), "IMG_0001.jpg")
+    expect(lab.button("yours")).to_be_visible()
+    lab.reads_as("food or drink")
+    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(phone_photo())))
+    np.testing.assert_array_equal(lab.picture("Original: food or drink"), centre_crop(upright, 224))
+    lab.button("Run").click()
+    expect(lab.success).to_contain_text("Reads as")
+
+
+def test_a_grey_png_is_shown_grey(lab: Lab) -> None:
+    grey = sample("rocket").convert("L")
+    upload(lab, encoded(grey, "PNG"), "grey.png")
+    expect(lab.button("yours")).to_be_visible()
+    expect(lab.page.get_by_text("Original: tiger cat")).to_have_count(0)
+    np.testing.assert_array_equal(lab.picture("Original:"), centre_crop(grey.convert("RGB"), 224))
+    expect(lab.button("Run")).to_be_enabled()
+
+
+def test_a_broken_file_is_explained_in_a_sentence_and_the_photo_stays(lab: Lab) -> None:
+    lab.photo("espresso", "espresso")
+    before = lab.picture("Original: espresso")
+    upload(lab, phone_photo()[:3000], "cut off.jpg")
+    expect(lab.page.get_by_role("alert")).to_have_text(
+        "This JPEG file is damaged or cut off: a complete picture was expected."
+    )
+    np.testing.assert_array_equal(lab.picture("Original: espresso"), before)
+    expect(lab.button("yours")).to_have_count(0)
+    lab.button("cat").click()
+    expect(lab.page.get_by_role("alert")).to_have_count(0)
