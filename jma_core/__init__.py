@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from jma_core.network import Network
     from jma_core.records import AttackResult, Phase, Step, StopReason
 
-# Heeded only if torch is imported later. OpenMP's threads otherwise spin while they wait for each other, and on two cores
-# of which another program keeps one busy, an attack of 5 s then takes minutes.
+# Heeded only if torch is imported later. OpenMP's threads otherwise spin while they wait for each other, and on two
+# cores of which another program keeps one busy, an attack of 5 s then takes minutes.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _HOMES = {
