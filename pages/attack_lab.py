@@ -11,6 +11,7 @@ from models.registry import MODELS, ModelSpec
 from ui import exports, views
 from ui.backend import Prediction, models, predict
 from ui.controls import choose_model, choose_photo, choose_settings, choose_target, describe_change
+from ui.frame import framed
 from ui.readout import as_target, names
 from ui.request import Request
 from ui.runner import AttackRun
@@ -175,4 +176,4 @@ def downloads(run: AttackRun) -> None:
             st.caption("With a margin κ above 0, in the attack settings, a picture is more likely to survive.")
 
 
-main()
+framed(main)

@@ -28,8 +28,8 @@ from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Route, e
 ROOT = Path(__file__).resolve().parents[2]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE = 90  # seconds; a page is there after two and an attack after six on a quiet machine
-EXPECTED_TO_FAIL = re.compile(r"/models/_stcore/(health|host-config)$|/media/\w+\.png$")
-"""Streamlit looks for its server below a deep link first; and drops a picture that the page has replaced, at once."""
+HARMLESS = re.compile(r"/models/_stcore/(health|host-config)$|/media/\w+\.png\b")
+"""Streamlit looks for its server below a deep link first, and drops a picture at once when the page has replaced it."""
 LOADED_PICTURES = "pictures => pictures.filter(each => each.complete && each.naturalWidth).map(each => each.src)"
 BROKEN_PICTURES = "pictures => pictures.filter(each => each.complete && !each.naturalWidth).map(each => each.src)"
 
@@ -147,7 +147,7 @@ def visit(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callable
 
         def note(message: ConsoleMessage) -> None:
             url = message.location.get("url", "")
-            if message.type == "error" and url not in opened.abroad and not EXPECTED_TO_FAIL.search(url):
+            if message.type == "error" and url not in opened.abroad and not HARMLESS.search(f"{message.text} {url}"):
                 opened.errors.append(f"{message.text} ({url})")
 
         context.route("**/*", guard)

@@ -629,7 +629,7 @@ def test_everything_survives_a_change_of_page_and_a_run_goes_on_meanwhile(lab: A
     widget(lab.slider, "Margin κ").set_value(0.5).run()
     press(lab, "Run")
     attack = shown(lab)
-    lab.switch_page("pages/model_zoo.py").run()
+    lab.switch_page("pages/models.py").run()
     assert lab.title[0].value == "Models"
     assert attack.busy
     assert came_true(PATIENCE, lambda: not attack.busy)

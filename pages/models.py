@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from models.registry import MODELS, Kind, ModelSpec, unavailable
+from ui.frame import framed
 
 ENCODINGS = {
     Kind.ONE_HOT: "One output a class; the largest wins.",
@@ -39,9 +40,16 @@ def choose(name: str) -> None:
     st.session_state["open_lab"] = True
 
 
-st.title("Models")
-st.write("Every model here is a network that turns a photo into logits, and an encoding that turns logits into labels.")
-for model in MODELS.values():
-    card(model)
-if st.session_state.pop("open_lab", False):
-    st.switch_page("pages/attack_lab.py")
+def main() -> None:
+    """The page, from top to bottom."""
+    st.title("Models")
+    st.write(
+        "Every model here is a network that turns a photo into logits, and an encoding that turns logits into labels."
+    )
+    for model in MODELS.values():
+        card(model)
+    if st.session_state.pop("open_lab", False):
+        st.switch_page("pages/attack_lab.py")
+
+
+framed(main)

@@ -1,0 +1,31 @@
+"""The frame around every page: title, icon and navigation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import streamlit as st
+
+
+def frame() -> None:
+    """Draw the frame, and in it the page that the address asks for."""
+    st.set_page_config(page_title="JMA Lab", page_icon="assets/icon.png", layout="wide", initial_sidebar_state=340)
+    pages = [
+        st.Page("pages/attack_lab.py", title="Attack lab", icon=":material/target:", default=True),
+        st.Page("pages/models.py", title="Models", icon=":material/category:", url_path="models"),
+    ]
+    page = st.navigation(pages, position="top")
+    st.session_state["framed"] = True
+    page.run()
+
+
+def framed(main: Callable[[], None]) -> None:
+    """Run a page's ``main`` inside the frame.
+
+    The first deep link to a cold server makes Streamlit run the page's own file without app.py, by the address's name,
+    or say "page not found" if no file in pages/ has that name. So files are named like addresses, and draw the frame.
+    """
+    if st.session_state.pop("framed", False):
+        main()
+    else:
+        frame()
