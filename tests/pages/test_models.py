@@ -89,6 +89,7 @@ def test_a_model_without_weights_is_greyed_out_with_the_reason(no_weights: None)
 
 FIRST_PAINT = """
 import json, sys
+import models.registry  # the package, before AppTest puts pages/, which has a models.py too, on the path
 from streamlit.testing.v1 import AppTest
 
 at = AppTest.from_file("pages/models.py", default_timeout=60)
