@@ -37,8 +37,7 @@ def main() -> None:
         st.markdown(describe_change(spec, now, target))
         settings = choose_settings()
     request = Request(spec.name, photo.digest, target, settings)
-    run = runs().get(request)
-    polling = bool(run and run.busy)
+    polling = running() is not None  # also another attack of the session, whose end sets the buttons free
     st.fragment(laboratory, run_every=POLL if polling else None)(request, spec, now, picture, polling)
     wait_for(spec)
 
@@ -68,7 +67,7 @@ def _look_again(name: str) -> None:
 def laboratory(request: Request, spec: ModelSpec, now: Prediction, picture: Any, polling: bool) -> None:
     """The attack that answers the request: its controls, its pictures, its numbers."""
     run = runs().get(request)
-    if bool(run and run.busy) != polling:
+    if (running() is not None) != polling:
         st.rerun()
     st.markdown(f"Reads as **{names(spec, now.decoded)}**. Wanted: **{wanted_names(spec, request)}**.")
     player(request, run, picture, nothing_to_do=as_target(now.decoded) == request.target)

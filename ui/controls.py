@@ -82,7 +82,7 @@ def choose_target(spec: ModelSpec, photo: Photo, now: Prediction) -> Target:
         help_text = "Type to search." if len(spec.labels) > 20 else None
         classes = range(len(spec.labels))
         chosen: int = st.selectbox(
-            "Wanted class", classes, format_func=spec.labels.__getitem__, key=keep(key, preset), help=help_text
+            "Wanted class", classes, preset, spec.labels.__getitem__, keep(key, preset), help_text
         )
         return chosen
     wanted_first = [i for i, wanted in enumerate(preset) if wanted]
@@ -90,6 +90,7 @@ def choose_target(spec: ModelSpec, photo: Photo, now: Prediction) -> Target:
         "Wanted labels",
         range(len(spec.labels)),
         selection_mode="multi",
+        default=wanted_first,
         format_func=spec.labels.__getitem__,
         key=keep(key, wanted_first),
         help="Lit labels are wanted, all others are unwanted. Click to toggle.",
@@ -139,6 +140,7 @@ def choose_settings() -> Settings:
             "step": st.select_slider(
                 "Step length ε",
                 [0.05, 0.1, 0.2, 0.5, 1.0],
+                default.step,
                 key=keep("step", default.step),
                 help="L2 length of each step, for pixels from 0 to 1. Smaller steps end nearer to the original and "
                 "take longer.",
@@ -147,12 +149,17 @@ def choose_settings() -> Settings:
                 "Margin κ",
                 0.0,
                 5.0,
+                default.kappa,
                 step=0.5,
                 key=keep("kappa", default.kappa),
                 help="How far inside the target region to end, in logits. With 0 the picture ends on the border, and "
                 "rounding it to 8 bits usually undoes the attack.",
             ),
-            "max_iter": st.number_input("Most iterations", 1, 1000, key=keep("max_iter", default.max_iter)),
-            "max_seconds": st.number_input("Most seconds", 1.0, 3600.0, key=keep("max_seconds", default.max_seconds)),
+            "max_iter": st.number_input(
+                "Most iterations", 1, 1000, default.max_iter, key=keep("max_iter", default.max_iter)
+            ),
+            "max_seconds": st.number_input(
+                "Most seconds", 1.0, 3600.0, default.max_seconds, key=keep("max_seconds", default.max_seconds)
+            ),
         }
     return Settings(**{field.name: values[field.name] for field in fields(Settings)})

@@ -20,7 +20,8 @@ MAX_RUNS = 8
 def keep(key: str, default: Any) -> str:
     """The key of a widget whose value outlives a page change, which makes Streamlit forget widgets that are not drawn.
 
-    Call it where the widget is made: ``st.selectbox(..., key=keep("level", "lazy"))``.
+    Call it where the widget is made: ``st.selectbox(..., key=keep("level", "lazy"))``. Give the widget the same
+    default: a click on a half-drawn page makes Streamlit drop the value that is set here, and fall back to that one.
     """
     kept: dict[str, Any] = st.session_state.setdefault("kept", {})
     if key not in st.session_state:

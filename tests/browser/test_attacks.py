@@ -154,3 +154,48 @@ def test_an_attack_in_a_second_tab_waits_for_the_first_and_both_succeed(lab: Lab
     expect(other.page.get_by_text("Waiting for 1 other attack on this computer to finish.")).to_be_visible()
     expect(other.success).to_contain_text("Reads as Persian cat now")
     expect(lab.success).to_contain_text("Reads as tabby now")
+
+
+def test_the_page_wakes_up_when_another_attack_of_the_session_has_ended(lab: Lab) -> None:
+    lab.photo("rocket", "missile")
+    lab.button("Run").click()
+    expect(lab.page.get_by_text(RUNNING)).to_be_visible()
+    lab.want("lynx")
+    expect(lab.page.get_by_text("Another attack of yours is running.")).to_be_visible()
+    expect(lab.button("Run")).to_be_disabled()
+    expect(lab.page.get_by_text("Another attack of yours is running.")).to_have_count(0, timeout=40_000)
+    expect(lab.button("Run")).to_be_enabled()
+    lab.want("espresso")
+    expect(lab.success).to_contain_text("Reads as espresso now")
+
+
+CLICK_ON_ROCKET = """
+([seen, delay]) => {
+    const text = element => element.textContent.trim()
+    let clicked = false
+    new MutationObserver(() => {
+        const rocket = [...document.querySelectorAll("button")].find(button => text(button) === "rocket")
+        const there = [...document.querySelectorAll("label, p")].some(element => text(element) === seen)
+        if (rocket && there && !clicked) {
+            clicked = true
+            setTimeout(() => rocket.click(), delay)
+        }
+    }).observe(document, { childList: true, subtree: true })
+}
+"""
+
+
+def test_a_click_while_the_page_is_still_drawn_leaves_the_settings_alone(lab: Lab) -> None:
+    """Streamlit drops what it has not sent yet; a widget that loses its value so must not fall to its minimum."""
+    class_, settings = "Wanted class", "Attack settings"
+    for seen, delay in ((settings, 0), (class_, 6), (settings, 6), (class_, 9), (class_, 3)):
+        # so many milliseconds after that was seen: one of them hits the moment when the settings are drawn
+        page = lab.page.context.new_page()
+        page.add_init_script(f"({CLICK_ON_ROCKET})({json.dumps([seen, delay])})")
+        page.goto("/")
+        expect(page.get_by_text("Reads as missile. Wanted: espresso.")).to_be_visible()
+        page.get_by_text("Attack settings", exact=True).click()
+        expect(page.get_by_role("spinbutton", name="Most iterations")).to_have_value("200", timeout=3_000)
+        expect(page.get_by_role("spinbutton", name="Most seconds")).to_have_value("300.00")
+        expect(page.get_by_role("slider", name="Step length ε")).to_have_attribute("aria-valuetext", "0.2")
+        page.close()
