@@ -18,9 +18,11 @@ import torch
 from jma_core import Network
 
 
-def arguments(description: str) -> argparse.Namespace:
-    """``--quick`` and ``--json FILE``, which every benchmark takes."""
+def arguments(description: str, *, data: bool = False) -> argparse.Namespace:
+    """``--quick`` and ``--json FILE``, which every benchmark takes; ``--data DIR`` where pictures are needed."""
     parser = argparse.ArgumentParser(description=description)
+    if data:
+        parser.add_argument("--data", type=Path, required=True, help="the folder that holds the image sets")
     parser.add_argument("--quick", action="store_true", help="a subset, in under a minute on two cores")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure, with machine and settings")
     return parser.parse_args()

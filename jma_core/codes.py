@@ -16,3 +16,13 @@ def hadamard_codebook(classes: int, bits: int) -> NDArray[np.int8]:
     if bits < 2 or bits & (bits - 1) or not 2 <= classes <= bits:
         raise ValueError(f"expected bits to be a power of two >= classes >= 2, got bits={bits} for {classes} classes")
     return hadamard(bits, dtype=np.int8)[:classes]
+
+
+def minimum_distance(codebook: NDArray[np.int8]) -> int:
+    """The fewest bits in which two codewords of a codebook (classes, bits) in {-1, 1} differ: its Hamming distance.
+
+    A decoder by the nearest codeword mends fewer than half as many wrong bits.
+    """
+    agreements = codebook.astype(np.int64) @ codebook.T.astype(np.int64)
+    np.fill_diagonal(agreements, -codebook.shape[1])
+    return int(codebook.shape[1] - agreements.max()) // 2

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 class Classifier(nn.Module):
-    """A backbone behind its own normalisation, and optionally a head that reads its logits in another way.
+    """A backbone behind its own normalisation.
 
     Takes images (N, 3, H, W) in [0, 1]; gives logits (N, n). Channels-last, which the CPU's convolutions prefer.
     """
 
-    def __init__(self, backbone: nn.Module, mean: float, std: float, head: nn.Module | None = None) -> None:
+    def __init__(self, backbone: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         self.backbone = backbone
-        self.mean = mean
-        self.std = std
-        self.head = head or nn.Identity()
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         normalised = (images - self.mean) / self.std
-        return self.head(self.backbone(normalised.contiguous(memory_format=torch.channels_last)))
+        return self.backbone(normalised.contiguous(memory_format=torch.channels_last))
 
 
 def fold_batch_norms(module: nn.Module) -> nn.Module:
@@ -40,30 +42,66 @@ def fold_batch_norms(module: nn.Module) -> nn.Module:
     return module
 
 
-class GroupScores(nn.Module):
-    """How strongly any class of a group speaks: log-sum-exp of the group's class logits. (N, classes) -> (N, groups)"""
+class VGG(nn.Sequential):
+    """VGG-style: pairs of 3 x 3 convolutions with batch norm, a shared bottom under separate branches.
 
-    def __init__(self, groups: list[list[int]]) -> None:
-        super().__init__()
-        self.groups = groups
+    The branches are groups of one grouped convolution, so that they run as one: branch g is the g-th part of the
+    channels, shares no weight with the others, and gives its own ``outputs / branches`` logits. Section VI-A of the
+    paper has one branch a bit or two for its ECOC networks, and no branches (``branches = 1``) for one-hot.
 
-    def forward(self, logits: Tensor) -> Tensor:
-        return torch.stack([logits[:, group].logsumexp(1) for group in self.groups], dim=1)
-
-
-class CodewordBits(nn.Module):
-    """Bit logits of a code over classes: (N, l) scores -> (N, bits), for a codebook (l, bits) in {-1, 1}.
-
-    z_b is half the log-odds that the class, drawn by softmax over the scores, has +1 at bit b, so that tanh(z_b) is
-    the expected bit. Every column of the codebook must hold both values, or a logit would be infinite.
+    Takes (N, 3, side, side); with ``grey``, for pictures without colour, the first layer is their mean over channels.
+    Gives (N, outputs).
     """
 
-    def __init__(self, codebook: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("plus", codebook.T > 0)
+    def __init__(
+        self,
+        outputs: int,
+        bottom: Sequence[int],
+        width: int,
+        hidden: int,
+        branches: int = 1,
+        side: int = 32,
+        grey: bool = False,
+    ) -> None:
+        if branches < 1 or outputs % branches:
+            raise ValueError(f"expected outputs to be a multiple of branches, got {outputs} for {branches} branches")
+        layers: list[nn.Module] = [Grey()] if grey else []
+        before = 1 if grey else 3
+        for channels in bottom:
+            layers += [*_convolution(before, channels), *_convolution(channels, channels), nn.MaxPool2d(2)]
+            before, side = channels, side // 2
+        wide, deep = branches * width, branches * hidden
+        layers += [*_convolution(before, wide), *_convolution(wide, wide, branches), nn.MaxPool2d(2)]
+        layers += [*_convolution(wide, deep, branches, size=side // 2, padding=0), nn.Dropout(0.2)]
+        super().__init__(*layers, nn.Conv2d(deep, outputs, 1, groups=branches), nn.Flatten())
 
-    def forward(self, scores: Tensor) -> Tensor:
-        wide = scores[:, None, :]
-        plus = wide.masked_fill(~self.plus, -torch.inf).logsumexp(2)
-        minus = wide.masked_fill(self.plus, -torch.inf).logsumexp(2)
-        return (plus - minus) / 2
+
+class Grey(nn.Module):
+    """The mean over channels: (N, 3, H, W) -> (N, 1, H, W)."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.mean(1, keepdim=True)
+
+
+def _convolution(before: int, after: int, groups: int = 1, size: int = 3, padding: int = 1) -> list[nn.Module]:
+    """A convolution, batch norm and ReLU."""
+    convolution = nn.Conv2d(before, after, size, padding=padding, groups=groups, bias=False)
+    return [convolution, nn.BatchNorm2d(after), nn.ReLU()]
+
+
+def mlp(width: int, outputs: int, hidden: int, heads: int = 1) -> nn.Sequential:
+    """A small head, or the mean of several side by side: image features (N, width) to logits (N, outputs)."""
+    wide = heads * hidden
+    layers = [nn.Dropout(0.5), nn.Linear(width, wide), nn.ReLU(), nn.Dropout(0.5), nn.Linear(wide, outputs)]
+    return nn.Sequential(*layers)
+
+
+class ImageFeatures(nn.Module):
+    """Normalised images (N, 3, H, W) to image features (N, d) of length 1."""
+
+    def __init__(self, visual: nn.Module) -> None:
+        super().__init__()
+        self.visual = visual
+
+    def forward(self, images: Tensor) -> Tensor:
+        return functional.normalize(self.visual(images), dim=-1)

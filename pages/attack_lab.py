@@ -6,8 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from models.photos import centre_crop
-from models.registry import MODELS, ModelSpec
+from models.cards import ModelSpec
 from ui import exports, views
 from ui.backend import Prediction, models, predict
 from ui.controls import choose_model, choose_photo, choose_settings, choose_target, describe_change
@@ -24,8 +23,8 @@ def main() -> None:
     """The page, from top to bottom."""
     with st.sidebar:
         spec = choose_model()
-        photo = choose_photo()
-    picture = centre_crop(photo.image, spec.input_size)
+        photo = choose_photo(spec)
+    picture = spec.preprocessing(photo.image)
     st.title("Attack lab")
     now = first_sight(spec, photo.digest, picture)
     if now is None:
@@ -137,7 +136,7 @@ def summary(run: AttackRun) -> str:
     result = run.result
     assert result is not None
     return (
-        f"Reads as **{names(MODELS[run.request.model], result.decoded)}** now: {result.n_it} updates, "
+        f"Reads as **{names(models().specs[run.request.model], result.decoded)}** now: {result.n_it} updates, "
         f"{result.backward} backward passes, {result.seconds:.1f} s, L2 {result.distortion.l2:.3f}."
     )
 

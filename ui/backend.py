@@ -18,26 +18,55 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from models.cards import ModelSpec
 from models.registry import DEFAULT, MODELS
 
 if TYPE_CHECKING:
     from models.loaders import LoadedModel
 
 
+MAX_ADDED = 8
+"""Models that may be added to those that ship."""
+
+
 class ModelPool:
     """The zoo's models, each loaded once, in a thread, and shared by all sessions: frozen and in eval mode."""
 
     def __init__(self) -> None:
-        self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load-model")
+        self.specs: dict[str, ModelSpec] = dict(MODELS)
+        """The models on offer, by name: those that ship, and those that were added since the server started."""
+        self.progress: dict[str, tuple[int, int]] = {}
+        """Bytes here and bytes in all, of models that are being downloaded."""
+        self._loader = ThreadPoolExecutor(thread_name_prefix="load-model")
         self._models: dict[str, Future[LoadedModel]] = {}
         self._lock = threading.Lock()
 
+    def add(self, spec: ModelSpec) -> None:
+        """Offer one more model, to all sessions. Of more than MAX_ADDED the oldest goes."""
+        with self._lock:
+            self._models.pop(spec.name, None)
+            self.specs[spec.name] = spec
+        for name in [name for name in self.specs if name not in MODELS][:-MAX_ADDED]:
+            self.remove(name)
+
+    def remove(self, name: str) -> None:
+        """Offer a model no longer, and let go of it."""
+        with self._lock:
+            self.specs.pop(name, None)
+            self._models.pop(name, None)
+
     def request(self, name: str) -> Future[LoadedModel]:
-        """The model's future; starts loading on the first request. A failure stays until the server is restarted."""
+        """The model's future; starts loading on the first request. A failure stays until ``retry``."""
         with self._lock:
             if name not in self._models:
-                self._models[name] = self._loader.submit(self._load, name)
+                self._models[name] = self._loader.submit(self._load, self.specs[name])
             return self._models[name]
+
+    def retry(self, name: str) -> None:
+        """Forget that a model could not be loaded, so that the next request tries again."""
+        with self._lock:
+            if name in self._models and self._models[name].done() and self._models[name].exception():
+                del self._models[name]
 
     def ready(self, name: str) -> bool:
         """Whether the model is loaded."""
@@ -50,11 +79,10 @@ class ModelPool:
         error = future.exception() if future.done() else None
         return str(error) if error else ""
 
-    @staticmethod
-    def _load(name: str) -> LoadedModel:
+    def _load(self, spec: ModelSpec) -> LoadedModel:
         from models.loaders import best_device, load  # imports torch
 
-        model = load(MODELS[name], best_device())
+        model = load(spec, best_device(), progress=lambda done, total: self.progress.update({spec.name: (done, total)}))
         gc.collect()
         gc.freeze()  # Streamlit collects garbage after every rerun: torch's 400,000 objects need not be searched
         return model

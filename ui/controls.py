@@ -6,23 +6,29 @@ from dataclasses import fields
 
 import streamlit as st
 
-from models.photos import centre_crop
-from models.registry import DEFAULT, MODELS, Kind, ModelSpec, unavailable
-from ui.backend import Prediction
+from models.cards import Kind, ModelSpec
+from models.photos import Preprocessing
+from models.registry import DEFAULT, unavailable
+from ui.backend import Prediction, models
 from ui.images import show
 from ui.readout import confidences, preset_target
 from ui.request import Settings, Target
 from ui.state import keep, photos, samples
 from ui.uploads import MAX_BYTES, Photo, PhotoError, read_photo
 
+THUMBNAIL = 80  # pixels
+GALLERY = 300  # pixels; what is taller scrolls
+
 
 def choose_model() -> ModelSpec:
     """The model picker. A model that cannot be loaded is marked, and says why when picked."""
 
-    def title(name: str) -> str:
-        return MODELS[name].title + (" (unavailable)" if unavailable(MODELS[name]) else "")
+    zoo = models().specs
 
-    spec = MODELS[st.selectbox("Model", list(MODELS), format_func=title, key=keep("model", DEFAULT))]
+    def title(name: str) -> str:
+        return zoo[name].title + (" (unavailable)" if unavailable(zoo[name]) else "")
+
+    spec = zoo[st.selectbox("Model", list(zoo), format_func=title, key=keep("model", DEFAULT))]
     if reason := unavailable(spec):
         st.error(f"{spec.title} cannot be used. {reason}")
     else:
@@ -30,18 +36,20 @@ def choose_model() -> ModelSpec:
     return spec
 
 
-def choose_photo() -> Photo:
-    """The gallery and the upload. A file that cannot be used is explained, and the photo stays as it was."""
-    first = next(iter(samples()))
+def choose_photo(spec: ModelSpec) -> Photo:
+    """The gallery of the model's kind, and the upload. A file that cannot be used is explained, and the photo stays."""
+    shipped, offered = samples(spec.samples), photos(spec.samples)
+    first = next(iter(shipped))
     chosen = st.session_state[keep("photo", first)]
-    if chosen not in photos():
+    if chosen not in offered:
         chosen = first
-    for column, (digest, photo) in zip(st.columns(max(3, len(photos()))), photos().items(), strict=False):
-        with column:
-            show(centre_crop(photo.image, 96), caption="")
-            kind = "primary" if digest == chosen else "secondary"
-            label = "yours" if digest not in samples() else photo.name.rpartition(".")[0]
-            st.button(label, key=f"photo-{digest}", type=kind, width="stretch", on_click=_choose, args=(digest,))
+    with st.container(height=GALLERY, border=False), st.container(horizontal=True, gap="small"):
+        for digest, photo in offered.items():
+            with st.container(width=THUMBNAIL, gap="small"):
+                show(Preprocessing(THUMBNAIL)(photo.image), caption="")
+                kind = "primary" if digest == chosen else "secondary"
+                label = photo.name.rpartition(".")[0].replace("_", " ") if digest in shipped else "yours"
+                st.button(label, key=f"photo-{digest}", type=kind, width="stretch", on_click=_choose, args=(digest,))
     st.file_uploader(
         "Your own photo",
         key="uploaded",
@@ -50,7 +58,7 @@ def choose_photo() -> Photo:
     )
     if problem := st.session_state.get("upload_problem"):
         st.error(problem)
-    photo = photos()[chosen]
+    photo = offered[chosen]
     if photo.note:
         st.info(photo.note)
     return photo
@@ -78,7 +86,7 @@ def choose_target(spec: ModelSpec, photo: Photo, now: Prediction) -> Target:
     """The labels wanted: classes by search, labels as toggles. Starts from a preset that can be attacked at once."""
     key = f"target-{spec.name}-{photo.digest}"
     preset = preset_target(spec, now.logits, now.decoded)
-    if spec.kind is not Kind.MULTI_LABEL:
+    if spec.encoding is not Kind.MULTI_LABEL:
         help_text = "Type to search." if len(spec.labels) > 20 else None
         classes = range(len(spec.labels))
         chosen: int = st.selectbox(
@@ -100,7 +108,7 @@ def choose_target(spec: ModelSpec, photo: Photo, now: Prediction) -> Target:
 
 def describe_change(spec: ModelSpec, now: Prediction, target: Target) -> str:
     """In Markdown, what a target changes: the labels, or the codeword bits."""
-    match spec.kind:
+    match spec.encoding:
         case Kind.ONE_HOT:
             return f"Its probability now: {confidences(spec, now.logits)[target]:.2%}."
         case Kind.ECOC:

@@ -12,9 +12,8 @@ import numpy as np
 from PIL import Image
 
 from jma_core.records import AttackResult
-from models.registry import MODELS, WEIGHTS_SHA256
 from ui.archive import pack
-from ui.backend import predict
+from ui.backend import models, predict
 from ui.images import to_picture
 from ui.readout import names
 from ui.request import Request
@@ -32,7 +31,7 @@ def npz(request: Request, result: AttackResult) -> bytes:
 
 def record(request: Request, result: AttackResult) -> str:
     """Everything that it takes to repeat the attack, and what it gave, as JSON."""
-    spec = MODELS[request.model]
+    spec = models().specs[request.model]
     about = {
         "request": asdict(request),
         "target_names": names(spec, result.target),
@@ -46,7 +45,7 @@ def record(request: Request, result: AttackResult) -> str:
         "seconds": round(result.seconds, 3),
         "distortion": asdict(result.distortion),
         "versions": {package: version(package) for package in ("torch", "timm", "numpy", "scipy")},
-        "weights_sha256": WEIGHTS_SHA256,
+        "weights_sha256": spec.sha256,
     }
     return json.dumps(about, indent=2)
 
@@ -68,4 +67,4 @@ def _encode(result: AttackResult, file_format: str, **options: int) -> bytes:
 def _read_back(request: Request, result: AttackResult, data: bytes) -> tuple[bool, str]:
     picture = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
     seen = predict(request.model, sha256(data).hexdigest(), picture)
-    return np.array_equal(seen.decoded, result.target), names(MODELS[request.model], seen.decoded)
+    return np.array_equal(seen.decoded, result.target), names(models().specs[request.model], seen.decoded)

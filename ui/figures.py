@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import plotly.graph_objects as go
+from numpy.typing import NDArray
 
 from jma_core.records import Phase, Step
 
@@ -60,4 +62,20 @@ def _frame(title: str, unit: str, shown: int) -> go.Figure:
     )  # fmt: skip
     figure.add_vline(x=shown, line={"color": GREY, "width": 1})
     figure.update_xaxes(rangemode="tozero", dtick=None, tickformat="d")
+    return figure
+
+
+def codebook(labels: Sequence[str], codewords: NDArray[np.int8]) -> go.Figure:
+    """Codewords (classes, bits) in {-1, 1} as rows of signs: + orange, − blue."""
+    signs = np.where(codewords > 0, "+", "−")
+    figure = go.Figure(
+        go.Heatmap(
+            z=codewords, y=list(labels), x=list(range(1, codewords.shape[1] + 1)), text=signs, texttemplate="%{text}",
+            colorscale=[[0, BLUE], [1, ORANGE]], showscale=False, xgap=1, ygap=1,
+            hovertemplate="%{y}, bit %{x}: %{text}<extra></extra>",
+        )
+    )  # fmt: skip
+    figure.update_layout(height=60 + 22 * len(labels), margin={"l": 10, "r": 10, "t": 30, "b": 10})
+    figure.update_xaxes(side="top", title="bit", showgrid=False)
+    figure.update_yaxes(autorange="reversed", showgrid=False)
     return figure

@@ -7,11 +7,15 @@ import streamlit as st
 from numpy.typing import NDArray
 
 Floats = NDArray[np.floating]
+SMALL = 256
+"""Pictures with smaller sides, in pixels, are enlarged by a whole factor to almost this size."""
 BLUE, MIDDLE, ORANGE = np.array([[0, 90, 181], [242, 242, 242], [204, 85, 0]], dtype=np.float64)
 
 
 def show(picture: NDArray[np.uint8], caption: str) -> None:
-    """Show an (H, W, 3) picture as wide as its column, pixel for pixel lossless."""
+    """Show an (H, W, 3) picture as wide as its column, lossless; a small one is enlarged to show its pixels."""
+    factor = max(1, SMALL // max(picture.shape[:2]))
+    picture = picture.repeat(factor, axis=0).repeat(factor, axis=1)
     st.image(picture, caption=caption, width="stretch", output_format="PNG")
 
 

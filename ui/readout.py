@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.registry import Kind, ModelSpec
+from models.cards import Kind, ModelSpec
 from ui.request import Target
 
 Floats = NDArray[np.floating]
@@ -19,7 +19,7 @@ def confidences(spec: ModelSpec, logits: Floats) -> Floats:
     One-hot: softmax, eq. (1) of the paper. ECOC: positive correlations with the codewords over their sum, eq. (2).
     Multi-label: logistic function of the distance to the threshold; above one half means present.
     """
-    match spec.kind:
+    match spec.encoding:
         case Kind.ONE_HOT:
             weights = np.exp(logits - logits.max())
             return weights / weights.sum()
@@ -27,7 +27,7 @@ def confidences(spec: ModelSpec, logits: Floats) -> Floats:
             weights = np.maximum(np.tanh(logits) @ spec.codebook.T, 0)
             return weights / max(weights.sum(), np.finfo(np.float64).tiny)
         case Kind.MULTI_LABEL:
-            return 1 / (1 + np.exp(spec.threshold - logits))
+            return 1 / (1 + np.exp(spec.thresholds - logits))
 
 
 def present(decoded: NDArray[Any]) -> list[int]:
@@ -46,22 +46,19 @@ def as_target(decoded: NDArray[Any]) -> Target:
 
 
 def preset_target(spec: ModelSpec, logits: Floats, decoded: NDArray[Any]) -> Target:
-    """A target to begin with: for one class, another one; for labels, the strongest swapped for the next best."""
-    if spec.kind is Kind.MULTI_LABEL:
-        wanted = decoded.copy()
-        wanted[np.where(decoded, logits, -np.inf).argmax()] = False
-        wanted[np.where(decoded, -np.inf, logits).argmax()] = True
-        return tuple(wanted.tolist())
-    favourites = [i for name in ("espresso", "tabby", "cat", "food or drink") for i in _find(spec, name)]
-    return next(i for i in favourites if i != int(decoded))
-
-
-def _find(spec: ModelSpec, name: str) -> list[int]:
-    return [spec.labels.index(name)] if name in spec.labels else []
+    """A target to begin with: for one class, the next best; for labels, the strongest swapped for the next best."""
+    sure = confidences(spec, logits)
+    if spec.encoding is not Kind.MULTI_LABEL:
+        return next(i for i in np.argsort(-sure, kind="stable").tolist() if i != int(decoded))
+    wanted = decoded.copy()
+    wanted[np.where(decoded, -1, sure).argmax()] = True
+    if decoded.any():
+        wanted[np.where(decoded, sure, -1).argmax()] = False
+    return tuple(wanted.tolist())
 
 
 def constraint_names(spec: ModelSpec, target: Target) -> list[str]:
     """What each of the p constraints of a target is about: a label, or the class that the target must beat."""
-    if spec.kind is Kind.MULTI_LABEL:
+    if spec.encoding is Kind.MULTI_LABEL:
         return list(spec.labels)
     return [f"against {name}" for i, name in enumerate(spec.labels) if i != target]

@@ -13,6 +13,8 @@ from ui.request import Request
 from ui.runner import AttackRun
 from ui.uploads import Photo, read_photo
 
+EXAMPLE_PHOTO = "cat.png"
+"""The sample photo that the page shows first."""
 MAX_RUNS = 8
 """Attacks that a session keeps open; the oldest goes first."""
 
@@ -30,16 +32,16 @@ def keep(key: str, default: Any) -> str:
     return key
 
 
-def photos() -> dict[str, Photo]:
-    """The photos on offer by digest: the samples, and the session's own upload after them."""
+def photos(kind: str) -> dict[str, Photo]:
+    """The photos on offer for a kind of model by digest: the samples, and the session's own upload after them."""
     own = st.session_state.get("upload")
-    return samples() | ({own.digest: own} if own else {})
+    return samples(kind) | ({own.digest: own} if own else {})
 
 
 @st.cache_resource
-def samples() -> dict[str, Photo]:
-    """The sample photos by digest."""
-    paths = sorted((ASSETS / "samples").iterdir())
+def samples(kind: str) -> dict[str, Photo]:
+    """The sample photos of a folder in assets/samples by digest; the stored example's comes first."""
+    paths = sorted((ASSETS / "samples" / kind).iterdir(), key=lambda path: (path.name != EXAMPLE_PHOTO, path.name))
     return {photo.digest: photo for photo in (read_photo(path.read_bytes(), path.name) for path in paths)}
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from jma_core.metrics import distortion
 from jma_core.records import Phase, Step
-from models.registry import Kind, ModelSpec
+from models.cards import Kind, ModelSpec
 from ui import figures
 from ui.backend import Prediction
 from ui.images import perturbation_map, show, to_picture
@@ -67,7 +67,7 @@ def pictures(spec: ModelSpec, original: Frame, frame: Frame) -> None:
 def label_table(spec: ModelSpec, before: Prediction, now: Prediction, target: Target) -> None:
     """Labels before, now and wanted; of many classes, those that matter."""
     sure_before, sure_now = confidences(spec, before.logits), confidences(spec, now.logits)
-    if spec.kind is Kind.MULTI_LABEL:
+    if spec.encoding is Kind.MULTI_LABEL:
         flags = list(zip(before.decoded, now.decoded, target, strict=True))
         shown = sorted(range(len(flags)), key=lambda i: (flags[i] in KEPT, -sure_now[i]))
         outcome = {i: _outcome(*flags[i]) for i in shown}

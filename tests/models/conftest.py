@@ -7,7 +7,6 @@ from PIL import Image
 from torch import Tensor
 
 from models.loaders import LoadedModel, load, to_tensor
-from models.photos import centre_crop
 from models.registry import ASSETS, MODELS
 
 
@@ -18,5 +17,11 @@ def model() -> Callable[[str], LoadedModel]:
 
 
 @pytest.fixture(scope="session")
-def sample() -> Callable[[str], Tensor]:
-    return lambda file: to_tensor(centre_crop(Image.open(ASSETS / "samples" / file), 224))
+def sample() -> Callable[[str, str], Tensor]:
+    """The image that a model sees of one of its sample photos."""
+
+    def image(name: str, file: str) -> Tensor:
+        spec = MODELS[name]
+        return to_tensor(spec.preprocessing(Image.open(ASSETS / "samples" / spec.samples / file)))
+
+    return image

@@ -1,16 +1,91 @@
-"""The picture that a network sees is the one its training took: torchvision's resize and centre crop are the oracle."""
+"""The picture that a network sees is the one its training took: torchvision's transforms are the oracle."""
+
+from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 from torchvision.transforms import CenterCrop, InterpolationMode, Resize
 
-from models.photos import centre_crop
+from models.photos import Preprocessing
+
+SIZES = [(451, 300), (300, 451), (640, 427), (256, 256), (97, 61)]
 
 
-@pytest.mark.parametrize("size", [(451, 300), (300, 451), (640, 427), (256, 256), (97, 61)])
-def test_centre_crop_is_torchvisions(size: tuple[int, int]) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
-    photo = Image.fromarray(pixels)
+def noise(size: tuple[int, int]) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_default_is_torchvisions_resize_to_256_and_centre_crop_of_224(size: tuple[int, int]) -> None:
+    photo = noise(size)
     expected = CenterCrop(224)(Resize(256, InterpolationMode.BICUBIC)(photo))
-    np.testing.assert_array_equal(centre_crop(photo, 224), np.asarray(expected))
+    np.testing.assert_array_equal(Preprocessing()(photo), np.asarray(expected))
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    ("side", "crop", "resized"), [(224, 1.0, 224), (299, 0.875, 342), (32, 1.0, 32), (28, 0.9, 31)]
+)
+def test_any_size_and_crop_is_torchvisions(size: tuple[int, int], side: int, crop: float, resized: int) -> None:
+    photo = noise(size)
+    expected = CenterCrop(side)(Resize(resized, InterpolationMode.BICUBIC)(photo))
+    np.testing.assert_array_equal(Preprocessing(size=side, crop=crop)(photo), np.asarray(expected))
+
+
+@pytest.mark.parametrize("squash", [False, True])
+@pytest.mark.parametrize("name", ["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos", "BILINEAR"])
+def test_every_interpolation_is_torchvisions_of_that_name(name: str, squash: bool) -> None:
+    photo = noise((97, 61))
+    resize = Resize((64, 64) if squash else 64, InterpolationMode(name.lower()))
+    seen = Preprocessing(size=64, crop=1.0, interpolation=name, squash=squash)(photo)
+    np.testing.assert_array_equal(seen, np.asarray(CenterCrop(64)(resize(photo))))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_squash_is_torchvisions_resize_to_a_square_and_crops_nothing(size: tuple[int, int]) -> None:
+    photo = noise(size)
+    expected = np.asarray(Resize((96, 96), InterpolationMode.BICUBIC)(photo))
+    for crop in (1.0, 0.5):
+        np.testing.assert_array_equal(Preprocessing(size=96, crop=crop, squash=True)(photo), expected)
+
+
+@pytest.mark.parametrize("squash", [False, True])
+def test_a_picture_of_the_right_size_is_left_as_it_is(squash: bool) -> None:
+    photo = noise((32, 32))
+    seen = Preprocessing(size=32, crop=1.0, squash=squash)(photo)
+    np.testing.assert_array_equal(seen, np.asarray(photo))
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1"])
+@pytest.mark.parametrize("squash", [False, True])
+def test_a_photo_of_any_mode_becomes_an_rgb_picture(mode: str, squash: bool) -> None:
+    photo = noise((97, 61)).convert(mode)
+    seen = Preprocessing(size=48, squash=squash)(photo)
+    assert (seen.shape, seen.dtype) == ((48, 48, 3), np.uint8)
+    np.testing.assert_array_equal(seen, Preprocessing(size=48, squash=squash)(photo.convert("RGB")))
+
+
+@pytest.mark.parametrize("size", [7, 2049, 0, -224, 224.0, "224", None])
+def test_a_wrong_size_is_refused_with_what_was_expected_and_what_came(size: Any) -> None:
+    with pytest.raises(ValueError, match=rf"expected a size of 8 to 2048 pixels, got {size!r}"):
+        Preprocessing(size=size)
+
+
+@pytest.mark.parametrize("crop", [0, 1.01, -0.5, float("nan"), float("inf"), "0.875", None])
+def test_a_wrong_crop_is_refused_with_what_was_expected_and_what_came(crop: Any) -> None:
+    with pytest.raises(ValueError, match=rf"expected a crop of 0.1 to 1, got {crop!r}"):
+        Preprocessing(crop=crop)
+
+
+@pytest.mark.parametrize("name", ["cubic", "", "bicubic "])
+def test_an_unknown_interpolation_is_refused_with_those_that_there_are(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"nearest, .*bilinear, .*bicubic, .*got {name!r}"):
+        Preprocessing(interpolation=name)
+
+
+@pytest.mark.parametrize("side", [8, 2048])
+def test_the_smallest_and_the_largest_size_are_allowed(side: int) -> None:
+    assert Preprocessing(size=side, crop=1.0)(noise((20, 10))).shape == (side, side, 3)

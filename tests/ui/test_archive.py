@@ -53,13 +53,18 @@ def test_pickles_and_strangers_are_refused() -> None:
 
 def test_the_stored_example_is_what_the_app_would_compute_by_default(example: tuple[Request, AttackResult]) -> None:
     from models.registry import DEFAULT, MODELS
+    from ui.readout import preset_target
     from ui.request import Settings
     from ui.state import samples
 
     request, result = example
+    spec = MODELS[DEFAULT]
     assert request.model == DEFAULT
     assert request.settings == Settings()
-    assert request.photo == next(iter(samples()))
+    assert request.photo == next(iter(samples(spec.samples)))
+    assert request.target == preset_target(spec, result.logits_before, result.decoded_before)
     assert result.success
-    assert int(result.decoded) == request.target == MODELS[DEFAULT].labels.index("espresso")
+    assert tuple(result.decoded.tolist()) == request.target
+    picture = spec.preprocessing(samples(spec.samples)[request.photo].image)
+    np.testing.assert_array_equal(result.original, picture.transpose(2, 0, 1).astype(np.float32) / 255)
     np.testing.assert_allclose(result.distortion.l2, np.linalg.norm(result.image - result.original), rtol=1e-6)

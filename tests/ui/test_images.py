@@ -1,8 +1,12 @@
 """Pictures keep their pixels; the perturbation map is zero-centred and tells its gain."""
 
-import numpy as np
+from typing import Any
 
-from ui.images import BLUE, MIDDLE, ORANGE, perturbation_map, to_picture
+import numpy as np
+import pytest
+
+from ui import images
+from ui.images import BLUE, MIDDLE, ORANGE, perturbation_map, show, to_picture
 
 
 def test_eight_bit_pictures_round_trip() -> None:
@@ -27,3 +31,17 @@ def test_no_change_is_neutral_with_gain_one() -> None:
     signed, gain = perturbation_map(original, original)
     assert gain == 1
     assert (signed == MIDDLE).all()
+
+
+@pytest.mark.parametrize(("size", "factor"), [(28, 9), (32, 8), (128, 2), (129, 1), (224, 1), (256, 1), (600, 1)])
+def test_a_small_picture_is_enlarged_by_a_whole_factor_without_a_new_colour(
+    size: int, factor: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[Any] = []
+    monkeypatch.setattr(images.st, "image", lambda picture, **options: sent.append((picture, options)))
+    picture = np.random.default_rng(0).integers(0, 256, (size, size - 7, 3), dtype=np.uint8)
+    show(picture, "a caption")
+    ((shown, options),) = sent
+    np.testing.assert_array_equal(shown, np.kron(picture, np.ones((factor, factor, 1), dtype=np.uint8)))
+    assert shown.dtype == np.uint8
+    assert (options["caption"], options["output_format"]) == ("a caption", "PNG")

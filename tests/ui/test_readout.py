@@ -4,22 +4,23 @@ import numpy as np
 import pytest
 import torch
 
-from jma_core import ECOC, MultiLabel, OneHot
+from models.loaders import encoding_of
 from models.registry import MODELS
 from ui.readout import as_target, confidences, constraint_names, names, present, preset_target
 
-ENCODINGS = {
-    "imagenet-onehot": OneHot(1000),
-    "imagenet-ecoc": ECOC(MODELS["imagenet-ecoc"].codebook),
-    "imagenet-multilabel": MultiLabel([6.5] * 16),
-}
+ENCODINGS = {name: encoding_of(spec) for name, spec in MODELS.items()}
+
+
+def random_logits(name: str, rng: np.random.Generator) -> np.ndarray:
+    shift = np.array(MODELS[name].thresholds or 0.0)
+    return rng.normal(scale=3, size=ENCODINGS[name].n) + shift
 
 
 @pytest.mark.parametrize("name", list(MODELS))
 def test_confidences_rank_as_the_decoder_does(name: str) -> None:
     spec, encoding, rng = MODELS[name], ENCODINGS[name], np.random.default_rng(0)
     for _ in range(20):
-        logits = rng.normal(scale=3, size=encoding.n) + (6 if "multi" in name else 0)
+        logits = random_logits(name, rng)
         sure = confidences(spec, logits)
         decoded = encoding.decode(torch.tensor(logits)).numpy()
         assert ((sure >= 0) & (sure <= 1)).all()
@@ -33,30 +34,36 @@ def test_confidences_rank_as_the_decoder_does(name: str) -> None:
 def test_the_preset_target_asks_for_a_change(name: str) -> None:
     spec, encoding, rng = MODELS[name], ENCODINGS[name], np.random.default_rng(1)
     for _ in range(20):
-        logits = rng.normal(scale=3, size=encoding.n) + (6 if "multi" in name else 0)
+        logits = random_logits(name, rng)
         decoded = encoding.decode(torch.tensor(logits)).numpy()
         target = preset_target(spec, logits, decoded)
         encoding.check_target(target)
         assert target != as_target(decoded)
 
 
-def test_a_picture_of_the_favourite_gets_another_target() -> None:
-    spec = MODELS["imagenet-onehot"]
-    espresso = spec.labels.index("espresso")
-    assert preset_target(spec, np.eye(1000)[espresso], np.array(espresso)) == spec.labels.index("tabby")
+def test_the_preset_of_a_class_is_the_runner_up() -> None:
+    assert preset_target(MODELS["gtsrb-onehot"], np.arange(43.0), np.array(42)) == 41
+
+
+def test_the_preset_of_labels_swaps_the_strongest_for_the_next_best() -> None:
+    spec = MODELS["scenes"]
+    above = np.full(24, -3.0)
+    above[[2, 5, 7]] = 4, 1, -1
+    wanted = preset_target(spec, above + spec.thresholds, above > 0)
+    assert np.flatnonzero(wanted).tolist() == [5, 7]
 
 
 def test_answers_are_named() -> None:
-    spec = MODELS["imagenet-multilabel"]
-    assert names(spec, np.array([True, True] + [False] * 14)) == "dog, cat"
-    assert names(spec, np.zeros(16, dtype=bool)) == "none of its labels"
+    spec = MODELS["scenes"]
+    assert names(spec, np.array([True, True] + [False] * 22)) == "water, people"
+    assert names(spec, np.zeros(24, dtype=bool)) == "none of its labels"
     assert names(MODELS["imagenet-onehot"], np.array(657)) == "missile"
 
 
 @pytest.mark.parametrize("name", list(MODELS))
 def test_constraints_are_named_as_jma_core_numbers_them(name: str) -> None:
     spec, encoding = MODELS[name], ENCODINGS[name]
-    target = (True,) * 16 if "multi" in name else 3
+    target = (True,) * 24 if spec.thresholds else 3
     labels = encoding.constraints(target).labels.tolist()
     assert [text.removeprefix("against ") for text in constraint_names(spec, target)] == [
         spec.labels[i] for i in labels

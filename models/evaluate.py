@@ -1,0 +1,108 @@
+"""Judge models of the zoo on their test pictures: ``python -m models.evaluate NAME --data DIR``, or ``--all``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score, f1_score
+
+from models.cards import Kind
+from models.data import Split
+from models.loaders import LoadedModel, best_device, load, to_tensor
+from models.recipes import RECIPES, Task
+from models.registry import MODELS
+
+
+def read(model: LoadedModel, split: Split, batch: int = 100) -> NDArray[np.float32]:
+    """The logits (N, n) of a split's photographs, preprocessed as the app does it."""
+    logits = []
+    for start in range(0, len(split), batch):
+        photos = [split.photos[number] for number in range(start, min(start + batch, len(split)))]
+        pictures = torch.stack([to_tensor(model.spec.preprocessing(photo)) for photo in photos])
+        with torch.no_grad():
+            logits.append(model.network(pictures.to(model.device)).cpu())
+    return torch.cat(logits).numpy()
+
+
+def scores(task: Task, model: LoadedModel, tests: Mapping[str, Split]) -> dict[str, Any]:
+    """Every figure that a card states, by name; the tables ``per label, SET`` hold those of each label."""
+    if task.spec.encoding is Kind.MULTI_LABEL:
+        return _of_labels(task, model, tests)
+    found: dict[str, Any] = {}
+    for name, split in tests.items():
+        right = _decoded(model, read(model, split)) == split.targets
+        found["accuracy"] = float(right.mean())
+        found[f"per label, {name}"] = {
+            label: {"accuracy": float(right[split.targets == k].mean()), "pictures": int((split.targets == k).sum())}
+            for k, label in enumerate(model.spec.labels)
+        }
+    return found
+
+
+def _of_labels(task: Task, model: LoadedModel, tests: Mapping[str, Split]) -> dict[str, Any]:
+    """Average precision and F1 of each label over the photographs for which it is known."""
+    found: dict[str, Any] = {}
+    for name, split in tests.items():
+        z = read(model, split)
+        decoded = _decoded(model, z)
+        table = {}
+        for j, label in enumerate(model.spec.labels):
+            known = split.targets[:, j] >= 0
+            present = split.targets[known, j] == 1
+            if not present.any():
+                continue
+            table[label] = {
+                "AP": float(average_precision_score(present, z[known, j])),
+                "F1": float(f1_score(present, decoded[known, j])),
+                "photos": int(present.sum()),
+            }
+        found[f"mAP, {name}"] = float(np.mean([table[label]["AP"] for label in task.judged.get(name, table)]))
+        known = split.targets >= 0
+        found[f"F1, {name}"] = float(f1_score(split.targets[known] == 1, decoded[known]))
+        found[f"per label, {name}"] = table
+    return found
+
+
+def _decoded(model: LoadedModel, logits: NDArray[np.float32]) -> NDArray[Any]:
+    return model.encoding.decode(torch.from_numpy(logits)).numpy()
+
+
+def report(task: Task, found: Mapping[str, Any]) -> bool:
+    """Print a model's scores, and what they must reach; returns whether they do."""
+    print(f"\n{task.spec.name}: {task.spec.title}")
+    for name, score in found.items():
+        if isinstance(score, float):
+            goal = f"   at least {task.goals[name]}" if name in task.goals else ""
+            print(f"  {name:36} {score:.4f}{goal}")
+            continue
+        print(f"  {name}")
+        for label, figures in score.items():
+            cells = (f"{key} {value:{'.3f' if isinstance(value, float) else ''}}" for key, value in figures.items())
+            print(f"    {label:34} {'   '.join(cells)}")
+    return all(found[name] >= goal for name, goal in task.goals.items())
+
+
+def main() -> int:
+    """The command. Ends with 1 when a score falls short of its goal."""
+    parser = argparse.ArgumentParser(description="Judge models of the zoo on their test pictures.")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("name", nargs="?", choices=list(RECIPES), help="one model")
+    which.add_argument("--all", action="store_true", help="every model that was trained for the zoo")
+    parser.add_argument("--data", type=Path, required=True, help="the folder that holds the image sets")
+    parser.add_argument("--device", type=torch.device, default=None, help="cpu, cuda or mps; the best there is")
+    args = parser.parse_args()
+    reached = []
+    for recipe in RECIPES.values() if args.all else [RECIPES[args.name]]:
+        model = load(MODELS[recipe.spec.name], args.device or best_device())
+        reached.append(report(recipe, scores(recipe, model, recipe.data(args.data).tests)))
+    return 0 if all(reached) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,56 @@
+"""Heads on image features: small networks that are trained in a minute, for ``scenes`` and the paper's CLIP + MLP."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from models.architectures import mlp
+from models.data import Split
+from models.loaders import to_tensor
+from models.photos import Preprocessing
+from models.recipes import logistic
+
+EPOCHS, BATCH, LR, WEIGHT_DECAY = 30, 64, 1e-3, 0.3
+
+
+def features(network: nn.Module, preprocessing: Preprocessing, split: Split, device: torch.device) -> Tensor:
+    """What a network (images to features) makes of each photograph: (N, d), on the CPU."""
+    rows = []
+    for photo in tqdm(split.photos, desc="features", mininterval=5):
+        with torch.no_grad():
+            rows.append(network(to_tensor(preprocessing(photo), device)[None]).float().cpu())
+    return torch.cat(rows)
+
+
+def fit_head(x: Tensor, targets: Tensor, seed: int, hidden: int, heads: int) -> nn.Sequential:
+    """The ``mlp`` that gives the mean logits of so many heads, each trained on its own.
+
+    ``x`` is (N, d), ``targets`` (N, n) with 1 present, 0 absent, -1 not known. The features are standardised for the
+    training; the first layer then takes them as they are.
+    """
+    mean, std = x.mean(0), x.std(0).clamp(min=1e-6)
+    fitted = [_fit((x - mean) / std, targets, hidden, seed + number) for number in range(heads)]
+    whole = mlp(x.shape[1], targets.shape[1], hidden, heads)
+    first, last = whole[1], whole[4]
+    with torch.no_grad():
+        first.weight.copy_(torch.cat([head[1].weight for head in fitted]) / std)
+        first.bias.copy_(torch.cat([head[1].bias for head in fitted]) - first.weight @ mean)
+        last.weight.copy_(torch.cat([head[4].weight for head in fitted], dim=1) / heads)
+        last.bias.copy_(torch.stack([head[4].bias for head in fitted]).mean(0))
+    return whole.eval()
+
+
+def _fit(x: Tensor, targets: Tensor, hidden: int, seed: int) -> nn.Sequential:
+    torch.manual_seed(seed)
+    head, batch = mlp(x.shape[1], targets.shape[1], hidden), min(BATCH, len(x))
+    optimiser = torch.optim.AdamW(head.parameters(), weight_decay=WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LR, EPOCHS * (len(x) // batch))
+    for _ in tqdm(range(EPOCHS), desc="head"):
+        for index in torch.randperm(len(x))[: len(x) // batch * batch].split(batch):
+            optimiser.zero_grad()
+            logistic(head(x[index]), targets[index]).backward()
+            optimiser.step()
+            schedule.step()
+    return head

@@ -1,0 +1,120 @@
+"""Labels in the user's own words: an open_clip image tower before directions that its text tower gave."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.transform import PreprocessCfg, merge_preprocess_dict
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.cards import Kind, ModelSpec
+from models.downloads import HubError, HubFile, Progress, missing, unknown
+from models.photos import Preprocessing
+
+NEUTRAL = "a photo"
+PROMPT = "a photo of {}"
+
+
+class ZeroShot(nn.Module):
+    """Logits of labels given in words: z_k = scale (cos(image, "a photo of <label k>") - cos(image, "a photo")).
+
+    Takes normalised images (N, 3, H, W); gives (N, n). Only the image tower and the n directions, scale times the
+    difference of two text features each, are kept.
+    """
+
+    def __init__(self, visual: nn.Module, directions: Tensor) -> None:
+        super().__init__()
+        self.visual = visual
+        self.register_buffer("directions", directions)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return functional.normalize(self.visual(images), dim=-1) @ self.directions.T
+
+
+def describe(name: str, labels: Sequence[str]) -> ModelSpec:
+    """The model ARCH/PRETRAINED of open_clip with these words as its labels.
+
+    Raises HubError for an unknown name, one whose text tower cannot run here, and labels missing or given twice.
+    """
+    config, weights = _configs(name)
+    words = tuple(" ".join(label.split()) for label in labels)
+    if not words or not all(words) or len(set(words)) < len(words):
+        raise HubError(f"open_clip:{name} takes its labels from you: expected one or more different ones, got {words}.")
+    look = merge_preprocess_dict(PreprocessCfg(), weights)
+    size = config["vision_cfg"].get("image_size", 224)
+    file = weights_of(name)
+    return ModelSpec(
+        name=f"open_clip:{name}#{sha256(chr(10).join(words).encode()).hexdigest()[:8]}",
+        title=f"{name.partition('/')[0]} with {len(words)} labels of your own",
+        encoding=Kind.MULTI_LABEL,
+        labels=words,
+        network=f"open_clip:{name}",
+        preprocessing=Preprocessing(size, 1.0, look["interpolation"], squash=look["resize_mode"] == "squash"),
+        mean=tuple(look["mean"]),
+        std=tuple(look["std"]),
+        summary=f'A label is present where the photo is closer to "{PROMPT.format("it")}" than to "{NEUTRAL}".',
+        data=f"pairs of images and texts: {name.partition('/')[2]}",
+        licence=f"see huggingface.co/{file.repository}",
+        download=missing(file),
+    )
+
+
+def weights_of(name: str) -> HubFile:
+    """Where the weights of ARCH/PRETRAINED are. Raises HubError for an unknown name."""
+    repository, _, file = _configs(name)[1]["hf_hub"].rpartition("/")
+    if not file:
+        return HubFile(repository, ("open_clip_model.safetensors", "open_clip_pytorch_model.bin"))
+    return HubFile(repository, (str(Path(file).with_suffix(".safetensors")), file))
+
+
+def build(spec: ModelSpec, weights: Path) -> ZeroShot:
+    """The network of a spec that ``describe`` gave, with these weights. Raises what open_clip raises."""
+    model = _clip(spec, weights)
+    tokens = open_clip.get_tokenizer(_name(spec).partition("/")[0])([NEUTRAL, *map(PROMPT.format, spec.labels)])
+    with torch.no_grad():
+        neutral, *present = model.encode_text(tokens, normalize=True)
+        return ZeroShot(model.visual, model.logit_scale.exp() * (torch.stack(present) - neutral))
+
+
+def visual(spec: ModelSpec, progress: Progress | None = None) -> nn.Module:
+    """The image tower alone: normalised images (N, 3, H, W) to features (N, d). Raises HubError if it cannot be had."""
+    return _clip(spec, weights_of(_name(spec)).get(progress)).visual
+
+
+def feature_width(name: str) -> int:
+    """How many features ARCH/PRETRAINED gives an image. Raises HubError for an unknown name."""
+    return int(_configs(name)[0]["embed_dim"])
+
+
+def _name(spec: ModelSpec) -> str:
+    return spec.network.partition(":")[2]
+
+
+def _clip(spec: ModelSpec, weights: Path) -> nn.Module:
+    """The whole model, in eval mode."""
+    quick = _configs(_name(spec))[1].get("quick_gelu", False)
+    return open_clip.create_model(_name(spec).partition("/")[0], str(weights), force_quick_gelu=quick).eval()
+
+
+def _configs(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """open_clip's configurations of an architecture and of its weights. Raises HubError if they cannot be used."""
+    architecture, _, tag = name.partition("/")
+    config, weights = open_clip.get_model_config(architecture), open_clip.get_pretrained_cfg(architecture, tag)
+    if config is None or not weights:
+        raise unknown("open_clip model", name, ["/".join(pair) for pair in open_clip.list_pretrained()])
+    if "multimodal_cfg" in config:
+        raise HubError(f"open_clip:{name} writes captions instead of comparing (CoCa): choose a plain CLIP.")
+    needed = {"hf_tokenizer_name", "hf_model_name"} & config["text_cfg"].keys()
+    if needed and find_spec("transformers") is None:
+        raise HubError(
+            f"open_clip:{name} reads text with the package transformers: pip install transformers, or choose a CLIP "
+            "with open_clip's own reader, such as ViT-B-32/laion2b_s34b_b79k."
+        )
+    return config, weights

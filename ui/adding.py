@@ -1,0 +1,131 @@
+"""Adding models to the zoo while the app runs: from a hub, or from a file of one's own."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import PurePath
+
+import streamlit as st
+
+from models.cards import CardError, Kind, ModelSpec, read_card
+from models.downloads import SUGGESTIONS, HubError
+from models.registry import HOW_TO_CONVERT
+from ui.backend import models
+
+MAX_MEGABYTES = 500
+POLL = 0.7  # seconds between looks at a model that is being fetched
+
+
+def add_a_model() -> None:
+    """Two ways to one more model."""
+    st.header("Add a model")
+    hub, file = st.tabs(["From a hub", "From a file"])
+    with hub:
+        from_a_hub()
+    with file:
+        from_a_file()
+
+
+def from_a_hub() -> None:
+    """Look an address up, say what it is and how much there is to download, and only then fetch it."""
+    st.write(
+        "Any image classifier of timm, the Hugging Face hub or torchvision, or an open_clip network with label words "
+        "of your own."
+    )
+    suggestions()
+    with st.form("hub", border=False):
+        address = st.text_input(
+            "Address",
+            placeholder="timm:NAME, hf-hub:ORG/NAME, torchvision:NAME or open_clip:ARCH/PRETRAINED",
+            key="address",
+        )
+        words = st.text_input("Label words, with commas between them", help="For open_clip, which reads any words.")
+        kind = st.radio("Encoding", [None, Kind.ONE_HOT, Kind.MULTI_LABEL], format_func=_kind_name, horizontal=True)
+        asked = st.form_submit_button("Look it up")
+    if asked and address:
+        st.session_state["found"] = _look_up(address, tuple(filter(None, map(str.strip, words.split(",")))), kind)
+    found = st.session_state.get("found")
+    if isinstance(found, str):
+        st.error(found)
+    elif found:
+        st.success(f"**{found.title}**: {found.encoding}, {len(found.labels)} labels. Licence: {found.licence}.")
+        size = f"Download {found.download / 1e6:.0f} MB and add it" if found.download else "Add it"
+        st.button(size, type="primary", on_click=_add, args=(found,))
+
+
+def suggestions() -> None:
+    """Models worth trying; those that cannot be had now are greyed out, with the reason."""
+    if not st.toggle("Show some to try"):
+        return
+    with st.spinner("Asking the hubs ..."), ThreadPoolExecutor() as pool:
+        problems = list(pool.map(lambda each: each.weights.unavailable(), SUGGESTIONS))
+    for each, problem in zip(SUGGESTIONS, problems, strict=True):
+        pick, line = st.columns([2, 3], vertical_alignment="center")
+        pick.button(each.address, disabled=bool(problem), on_click=_suggest, args=(each.address,), width="stretch")
+        line.caption(f"{each.line} {problem}")
+
+
+def _suggest(address: str) -> None:
+    st.session_state["address"] = address
+
+
+def _kind_name(kind: Kind | None) -> str:
+    return "as its configuration says" if kind is None else str(kind)
+
+
+def _look_up(address: str, words: tuple[str, ...], kind: Kind | None) -> ModelSpec | str:
+    """What an address is; or, in a sentence, why that cannot be said."""
+    with st.spinner(f"Looking up {address} ..."):
+        from models.hubs import describe  # imports torch
+
+        try:
+            return describe(address, labels=words, encoding=kind)
+        except HubError as error:
+            return str(error)
+
+
+def from_a_file() -> None:
+    """A safetensors file and its card."""
+    st.write(
+        "The weights as a safetensors file, and a card beside it: a few lines of TOML that name the network, the "
+        "encoding, the labels and the normalisation. README.md shows one."
+    )
+    kinds = ["safetensors", "pt", "pth", "bin", "ckpt"]  # all but the first are refused, in words that help
+    weights = st.file_uploader("Weights", type=kinds, max_upload_size=MAX_MEGABYTES)
+    card = st.file_uploader("Card", type=["toml"], max_upload_size=1)
+    if weights and not weights.name.lower().endswith(".safetensors"):
+        st.error(f"{PurePath(weights.name).name} is a pickled checkpoint. {HOW_TO_CONVERT}")
+    elif weights and card and st.button("Add this model", type="primary"):
+        name = f"file:{PurePath(card.name).stem}"
+        try:
+            _add(read_card(card.getvalue().decode("utf-8", errors="replace"), name, weights.getvalue()))
+        except CardError as error:
+            st.error(f"The card cannot be used. {error}")
+        else:
+            st.rerun()
+
+
+def _add(spec: ModelSpec) -> None:
+    st.session_state.pop("found", None)
+    models().add(spec)
+    models().request(spec.name)
+
+
+def progress_of(spec: ModelSpec) -> None:
+    """How far an added model has come; if it failed, why, and a way to try again."""
+    loaded = models().request(spec.name).done()
+    if problem := models().problem(spec.name):
+        st.error(problem)
+        st.button("Try again", key=f"retry-{spec.name}", on_click=models().retry, args=(spec.name,))
+    elif not loaded:
+        st.fragment(_watch, run_every=POLL)(spec.name)
+
+
+def _watch(name: str) -> None:
+    done, total = models().progress.get(name, (0, 0))
+    if total:
+        st.progress(done / total, f"{done / 1e6:.0f} of {total / 1e6:.0f} MB")
+    else:
+        st.progress(0.0, "Loading")
+    if models().request(name).done():
+        st.rerun()
