@@ -83,7 +83,7 @@ def facts(spec: ModelSpec) -> dict[str, str]:
         f"{spec.parameters / 1e6:.1f} million parameters" if spec.parameters else "",
         f"{weights / 1e6:.1f} MB" if weights else "",
     ]
-    headline = {name: score for name, score in spec.scores.items() if isinstance(score, float)}
+    headline = {name: score for name, score in spec.scores.items() if isinstance(score, int | float)}
     side = spec.preprocessing.size
     return {
         "Encoding": f"{spec.encoding}. {ENCODINGS[spec.encoding]}",
@@ -98,7 +98,7 @@ def facts(spec: ModelSpec) -> dict[str, str]:
 def details(spec: ModelSpec) -> None:
     """What not everybody wants to see: labels, scores of each, the codebook."""
     with st.expander(f"All {len(spec.labels)} labels"):
-        tables = {name: table for name, table in spec.scores.items() if not isinstance(table, float)}
+        tables = {name: table for name, table in spec.scores.items() if _is_table(table)}
         if not tables:
             st.write(", ".join(spec.labels))
         for name, table in tables.items():
@@ -112,6 +112,11 @@ def details(spec: ModelSpec) -> None:
                 f"codeword is still the right one with up to {(distance - 1) // 2} bits wrong."
             )
             st.plotly_chart(codebook(spec.labels, spec.codebook), key=f"codebook-{spec.name}")
+
+
+def _is_table(scores: object) -> bool:
+    """Whether a card's scores are those of each label; a card of one's own may hold anything."""
+    return isinstance(scores, dict) and all(isinstance(row, dict) for row in scores.values())
 
 
 def choose(name: str) -> None:

@@ -17,7 +17,7 @@ from ui.state import keep, photos, samples
 from ui.uploads import MAX_BYTES, Photo, PhotoError, read_photo
 
 THUMBNAIL = 80  # pixels
-GALLERY = 300  # pixels; what is taller scrolls
+GALLERY = 330  # pixels; what is taller scrolls
 
 
 def choose_model() -> ModelSpec:

@@ -25,11 +25,18 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Route, expect, sync_playwright
 
+from models.registry import DEFAULT, MODELS
+from ui.archive import unpack
+from ui.readout import names, preset_target
+from ui.state import EXAMPLE_PHOTO, samples
+
 ROOT = Path(__file__).resolve().parents[2]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE = 90  # seconds; a page is there after two and an attack after six on a quiet machine
 HARMLESS = re.compile(r"/models/_stcore/(health|host-config)$|/media/\w+\.png\b")
 """Streamlit looks for its server below a deep link first, and drops a picture at once when the page has replaced it."""
+OFFLINE = os.environ | dict.fromkeys(["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"], "http://127.0.0.1:9")
+"""The environment of servers, whose own requests to other hosts go nowhere."""
 LOADED_PICTURES = "pictures => pictures.filter(each => each.complete && each.naturalWidth).map(each => each.src)"
 BROKEN_PICTURES = "pictures => pictures.filter(each => each.complete && !each.naturalWidth).map(each => each.src)"
 
@@ -63,7 +70,7 @@ def serving(log: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true"]
     with log.open("w") as output:
         server = subprocess.Popen(
-            [*command, "--server.port", str(port)], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT
+            [*command, "--server.port", str(port)], cwd=ROOT, env=OFFLINE, stdout=output, stderr=subprocess.STDOUT
         )
         try:
             deadline = time.monotonic() + PATIENCE
@@ -167,6 +174,53 @@ def visit(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callable
     assert broken == []
 
 
+@dataclass(frozen=True)
+class Sight:
+    """A photo as a model sees it, and what the page is to say of it."""
+
+    picture: NDArray[np.uint8]
+    """(size, size, 3)."""
+    reads: str
+    wanted: str
+    """The labels that the page proposes as a target."""
+
+
+def photo(name: str, kind: str = "photos") -> Image.Image:
+    """A sample photo, by the beginning of its file's name."""
+    return next(each.image for each in samples(kind).values() if each.name.startswith(name))
+
+
+@pytest.fixture(scope="session")
+def sight() -> Callable[..., Sight]:
+    """What a model reads: sight("rocket"), sight("frog", "cifar10-ecoc16"), sight(image); by the network itself."""
+    import torch
+
+    from models.loaders import load, to_tensor
+
+    loaded: dict[str, Any] = {}
+
+    def look(of: str | Image.Image, model: str = DEFAULT) -> Sight:
+        spec = MODELS[model]
+        picture = spec.preprocessing(photo(of, spec.samples) if isinstance(of, str) else of)
+        loaded[model] = loaded.get(model) or load(spec)
+        with torch.no_grad():
+            z = loaded[model].network(to_tensor(picture)[None])[0]
+        decoded = loaded[model].encoding.decode(z).numpy()
+        wanted = np.array(preset_target(spec, z.numpy(), decoded))
+        return Sight(picture, names(spec, decoded), names(spec, wanted))
+
+    return look
+
+
+@pytest.fixture(scope="session")
+def example() -> Sight:
+    """What the first page shows: the stored attack."""
+    _, result = unpack((ROOT / "assets/example.npz").read_bytes())
+    spec = MODELS[DEFAULT]
+    picture = spec.preprocessing(photo(EXAMPLE_PHOTO))
+    return Sight(picture, names(spec, result.decoded_before), names(spec, result.target))
+
+
 class Lab:
     """The attack lab in one tab, as somebody who sees and clicks knows it."""
 
@@ -185,18 +239,28 @@ class Lab:
         expect(self.page.get_by_text("Attack settings", exact=True)).to_be_visible()
         return self
 
+    def thumbnail(self, name: str) -> Locator:
+        """The button below a photo of the gallery. Some labels are called as photos are, and are buttons too."""
+        return self.page.get_by_test_id("stButton").get_by_role("button", name=name, exact=True)
+
     def photo(self, name: str, reads_as: str) -> Lab:
         """Choose a photo of the gallery, and wait for what the network says of it."""
-        self.button(name).click()
+        self.thumbnail(name).click()
         return self.reads_as(reads_as)
 
     def reads_as(self, name: str) -> Lab:
         expect(self.page.get_by_text(f"Reads as {name}. Wanted:")).to_be_visible()
         return self
 
-    def model(self, title: str) -> Lab:
-        self.choose("Model", title)
+    def model(self, name: str) -> Lab:
+        """Choose a model by its name in the zoo, and wait until it is there."""
+        self.choose("Model", MODELS[name].title)
+        expect(self.page.get_by_text(MODELS[name].summary)).to_be_visible()
         return self.ready()
+
+    def label(self, name: str) -> Locator:
+        """The pill of a label, which toggles it."""
+        return self.page.get_by_role("toolbar", name="Wanted labels").get_by_role("button", name=name, exact=True)
 
     def choose(self, box: str, option: str) -> Lab:
         """Type an option of a select box and pick it."""

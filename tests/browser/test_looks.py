@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import Page, expect
 
+from models.registry import MODELS
+
 if TYPE_CHECKING:
-    from tests.browser.conftest import Lab, Visit
+    from tests.browser.conftest import Lab, Sight, Visit
 
 WIDTHS = [1440, 380]
 SCHEMES = ["light", "dark"]
@@ -32,9 +34,11 @@ def brightness(page: Page) -> float:
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("width", WIDTHS)
-def test_the_lab_fits_in_every_width_and_scheme(width: int, scheme: str, open_lab: Callable[..., Lab]) -> None:
+def test_the_lab_fits_in_every_width_and_scheme(
+    width: int, scheme: str, open_lab: Callable[..., Lab], example: Sight
+) -> None:
     page = open_lab(width=width, scheme=scheme).page
-    expect(page.get_by_text("Attacked: espresso")).to_be_visible()
+    expect(page.get_by_text(f"Attacked: {example.wanted}")).to_be_visible()
     expect(page.get_by_role("heading", name="Take it with you")).to_be_visible()
     expect(page.get_by_text("JPEG, quality 90")).to_be_visible()
     assert sticks_out(page) == [0, 0]
@@ -49,20 +53,22 @@ def test_the_lab_fits_in_every_width_and_scheme(width: int, scheme: str, open_la
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_models_fit_in_every_width_and_scheme(width: int, scheme: str, visit: Callable[..., Visit]) -> None:
     page = visit("/models", width=width, scheme=scheme).page
-    expect(page.get_by_role("button", name="Open in the lab")).to_have_count(3)
+    expect(page.get_by_role("button", name="Open in the lab")).to_have_count(len(MODELS))
     page.get_by_text("All 1000 labels").click()
     expect(page.get_by_text("tiger cat").first).to_be_visible()
     assert sticks_out(page) == [0, 0]
     assert (brightness(page) > 0.5) == (scheme == "light")
 
 
-def test_on_a_phone_the_controls_open_beside_the_page_and_an_attack_succeeds(open_lab: Callable[..., Lab]) -> None:
-    lab = open_lab(width=380)
+def test_on_a_phone_the_controls_open_beside_the_page_and_an_attack_succeeds(
+    open_lab: Callable[..., Lab], sight: Callable[..., Sight]
+) -> None:
+    lab, bridge = open_lab(width=380), sight("bridge")
     expect(lab.page.get_by_text("JPEG, quality 90")).to_be_visible()
     lab.page.get_by_role("button", name="Expand sidebar").click()
-    lab.want("Persian cat")
+    lab.photo("bridge", bridge.reads)
     assert sticks_out(lab.page) == [0, 0]
     lab.page.get_by_role("button", name="Collapse sidebar").click()
     lab.button("Run").click()
-    expect(lab.success).to_contain_text("Reads as Persian cat now")
+    expect(lab.success).to_contain_text(f"Reads as {bridge.wanted} now")
     assert sticks_out(lab.page) == [0, 0]

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageOps
 from playwright.sync_api import expect
 
-from models.photos import centre_crop
 from ui.state import samples
 
 if TYPE_CHECKING:
-    from tests.browser.conftest import Lab
+    from tests.browser.conftest import Lab, Sight
 
 
 def encoded(picture: Image.Image, kind: str, **options: Any) -> bytes:
@@ -23,7 +23,7 @@ def encoded(picture: Image.Image, kind: str, **options: Any) -> bytes:
 
 
 def sample(name: str) -> Image.Image:
-    return next(photo.image for photo in samples().values() if photo.name.startswith(name))
+    return next(photo.image for photo in samples("photos").values() if photo.name.startswith(name))
 
 
 def phone_photo() -> bytes:
@@ -41,34 +41,34 @@ def upload(lab: Lab, data: bytes, name: str) -> None:
     expect(lab.page.get_by_text(name).first).to_be_visible()
 
 
-def test_a_phone_photo_stands_upright_and_can_be_attacked(lab: Lab) -> None:
-    lab.model("Kinds of things, 16 labels")
+def test_a_phone_photo_stands_upright_and_can_be_attacked(lab: Lab, sight: Callable[..., Sight]) -> None:
     upload(lab, phone_photo(), "IMG_0001.jpg")
-    expect(lab.button("yours")).to_be_visible()
-    lab.reads_as("food or drink")
-    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(phone_photo())))
-    np.testing.assert_array_equal(lab.picture("Original: food or drink"), centre_crop(upright, 224))
+    expect(lab.thumbnail("yours")).to_be_visible()
+    upright = sight(ImageOps.exif_transpose(Image.open(io.BytesIO(phone_photo()))))
+    lab.reads_as(upright.reads)
+    np.testing.assert_array_equal(lab.picture(f"Original: {upright.reads}"), upright.picture)
     lab.button("Run").click()
-    expect(lab.success).to_contain_text("Reads as")
+    expect(lab.success).to_contain_text(f"Reads as {upright.wanted} now")
 
 
-def test_a_grey_png_is_shown_grey(lab: Lab) -> None:
+def test_a_grey_png_is_shown_grey(lab: Lab, example: Sight, sight: Callable[..., Sight]) -> None:
     grey = sample("rocket").convert("L")
     upload(lab, encoded(grey, "PNG"), "grey.png")
-    expect(lab.button("yours")).to_be_visible()
-    expect(lab.page.get_by_text("Original: tiger cat")).to_have_count(0)
-    np.testing.assert_array_equal(lab.picture("Original:"), centre_crop(grey.convert("RGB"), 224))
+    expect(lab.thumbnail("yours")).to_be_visible()
+    expect(lab.page.get_by_text(f"Original: {example.reads}", exact=True)).to_have_count(0)
+    np.testing.assert_array_equal(lab.picture("Original:"), sight(grey).picture)
     expect(lab.button("Run")).to_be_enabled()
 
 
-def test_a_broken_file_is_explained_in_a_sentence_and_the_photo_stays(lab: Lab) -> None:
-    lab.photo("espresso", "espresso")
-    before = lab.picture("Original: espresso")
+def test_a_broken_file_is_explained_in_a_sentence_and_the_photo_stays(lab: Lab, sight: Callable[..., Sight]) -> None:
+    espresso = sight("espresso")
+    lab.photo("espresso", espresso.reads)
+    before = lab.picture(f"Original: {espresso.reads}")
     upload(lab, phone_photo()[:3000], "cut off.jpg")
     expect(lab.page.get_by_role("alert")).to_have_text(
         "This JPEG file is damaged or cut off: a complete picture was expected."
     )
-    np.testing.assert_array_equal(lab.picture("Original: espresso"), before)
-    expect(lab.button("yours")).to_have_count(0)
-    lab.button("cat").click()
+    np.testing.assert_array_equal(lab.picture(f"Original: {espresso.reads}"), before)
+    expect(lab.thumbnail("yours")).to_have_count(0)
+    lab.thumbnail("cat").click()
     expect(lab.page.get_by_role("alert")).to_have_count(0)

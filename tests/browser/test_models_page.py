@@ -1,0 +1,129 @@
+"""The models page on a phone, and adding a model of one's own through the real file inputs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+import safetensors.torch
+import tomli_w
+import torch
+from playwright.sync_api import Page, expect
+
+from models.architectures import VGG
+from models.registry import HOW_TO_CONVERT, MODELS
+
+if TYPE_CHECKING:
+    from tests.browser.conftest import Lab, Visit
+
+CARD = {
+    "title": "Toy colours",
+    "encoding": "one-hot",
+    "labels": ["red", "green", "blue"],
+    "network": "vgg",
+    "mean": [0.5, 0.5, 0.5],
+    "std": [0.25, 0.25, 0.25],
+    "preprocessing": {"size": 32, "crop": 1.0},
+    "samples": "cifar10",
+}
+
+
+def toy(hidden: int = 4) -> tuple[bytes, bytes]:
+    """A card and the weights of a small untrained network; ``hidden`` makes it as large as wanted."""
+    torch.manual_seed(0)
+    options = {"bottom": [4], "width": 4, "hidden": hidden}
+    network = VGG(outputs=3, **options)
+    return tomli_w.dumps({**CARD, "options": options}).encode(), safetensors.torch.save(network.state_dict())
+
+
+def give(page: Page, box: str, name: str, data: bytes) -> None:
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("region", name=box).get_by_role("button", name="Upload", exact=True).click()
+    chooser.value.set_files({"name": name, "mimeType": "application/octet-stream", "buffer": data})
+
+
+def add(page: Page, card: bytes, weights: bytes) -> None:
+    page.get_by_role("tab", name="From a file").click()
+    give(page, "Weights", "toy.safetensors", weights)
+    give(page, "Card", "toy.toml", card)
+    page.get_by_role("button", name="Add this model").click()
+
+
+def sideways(page: Page) -> list[int]:
+    """By how many pixels the page, and each of its own boxes that is not made to scroll, sticks out of the window."""
+    return page.evaluate(
+        """() => {
+            const main = document.querySelector('[data-testid="stMain"]')
+            const page = document.scrollingElement
+            return [page.scrollWidth - innerWidth, main.scrollWidth - main.clientWidth].map(by => Math.max(0, by))
+        }"""
+    )
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_on_a_phone_the_models_page_never_scrolls_sideways(scheme: str, visit: Callable[..., Visit]) -> None:
+    page = visit("/models", width=380, scheme=scheme).page
+    expect(page.get_by_role("button", name="Open in the lab")).to_have_count(len(MODELS))
+    assert sideways(page) == [0, 0]
+    for spec in MODELS.values():
+        page.get_by_text(f"All {len(spec.labels)} labels", exact=True).first.click()
+    for title in {f"Codebook, {spec.outputs} bits" for spec in MODELS.values() if spec.codebook is not None}:
+        for summary in page.get_by_text(title, exact=True).all():
+            summary.click()
+    codebooks = sum(spec.codebook is not None for spec in MODELS.values())
+    expect(page.locator(".js-plotly-plot")).to_have_count(codebooks)
+    for chart in page.locator(".js-plotly-plot").all():
+        expect(chart).to_be_visible()
+    assert sideways(page) == [0, 0]
+    page.get_by_text("Show some to try").click()
+    expect(page.get_by_role("button", name="timm:resnet18.a1_in1k")).to_be_visible()
+    assert sideways(page) == [0, 0]
+    page.get_by_role("tab", name="From a file").click()
+    expect(page.get_by_role("region", name="Weights")).to_be_visible()
+    assert sideways(page) == [0, 0]
+
+
+@pytest.fixture
+def forgetful(visit: Callable[..., Visit]) -> Iterator[Callable[..., Visit]]:
+    """``visit``; what was added is removed again, since the server is shared."""
+    yield visit
+    page = visit("/models").page
+    expect(page.get_by_role("button", name="Open in the lab").first).to_be_visible()
+    page.wait_for_timeout(500)
+    if page.get_by_role("button", name="Remove").count():
+        page.get_by_role("button", name="Remove").click()
+        expect(page.get_by_role("button", name="Remove")).to_have_count(0)
+
+
+def test_a_model_of_ones_own_is_added_and_attacked_with_a_few_clicks(forgetful: Callable[..., Visit], lab: Lab) -> None:
+    page = lab.page
+    page.get_by_role("link", name="Models").click()
+    add(page, *toy())
+    expect(page.get_by_role("heading", name="Toy colours")).to_be_visible()
+    expect(page.get_by_role("button", name="Open in the lab")).to_have_count(len(MODELS) + 1)
+    page.get_by_role("button", name="Open in the lab").last.click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Attack lab")
+    expect(page.get_by_role("combobox", name="Model")).to_have_value("Toy colours")
+    lab.ready().button("Run").click()
+    expect(lab.success).to_contain_text("Reads as")
+    assert lab.picture("Original:").shape == (256, 256, 3)
+    record = json.loads(lab.download("Record (JSON)"))
+    assert record["request"]["model"] == "file:toy"
+    assert record["success"] is True
+
+
+def test_a_pickled_checkpoint_is_refused_in_words_that_help(visit: Callable[..., Visit]) -> None:
+    page = visit("/models").page
+    page.get_by_role("tab", name="From a file").click()
+    give(page, "Weights", "net.pt", b"never opened")
+    expect(page.get_by_role("alert")).to_have_text(f"net.pt is a pickled checkpoint. {HOW_TO_CONVERT}")
+
+
+def test_weights_of_more_than_a_few_megabytes_are_accepted(forgetful: Callable[..., Visit]) -> None:
+    visited = forgetful("/models")
+    card, weights = toy(hidden=12_000)
+    assert 11 < len(weights) / 1e6 < 30
+    add(visited.page, card, weights)
+    expect(visited.page.get_by_role("heading", name="Toy colours")).to_be_visible()
