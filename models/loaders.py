@@ -77,6 +77,10 @@ def encoding_of(spec: ModelSpec) -> Encoding:
 def blank(spec: ModelSpec) -> nn.Module:
     """The network that a card names, with random weights. Raises CardError if there is none such."""
     library, _, name = spec.network.partition(":")
+    if ":" in name or "pretrained" in spec.options or "checkpoint_path" in spec.options or "weights" in spec.options:
+        raise CardError(
+            f"network: expected a plain name without weights of its own, got {spec.network} {spec.options!r}"
+        )
     try:
         match library:
             case "clip-mlp":

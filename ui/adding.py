@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import PurePath
 
 import streamlit as st
@@ -79,7 +81,8 @@ def _look_up(address: str, words: tuple[str, ...], kind: Kind | None) -> ModelSp
         from models.hubs import describe  # imports torch
 
         try:
-            return describe(address, labels=words, encoding=kind)
+            found = describe(address, labels=words, encoding=kind)
+            return replace(found, name=f"{found.name}#{_digest(*words, str(kind))}") if words or kind else found
         except HubError as error:
             return str(error)
 
@@ -96,13 +99,21 @@ def from_a_file() -> None:
     if weights and not weights.name.lower().endswith(".safetensors"):
         st.error(f"{PurePath(weights.name).name} is a pickled checkpoint. {HOW_TO_CONVERT}")
     elif weights and card and st.button("Add this model", type="primary"):
-        name = f"file:{PurePath(card.name).stem}"
+        name = f"file:{PurePath(card.name).stem}#{_digest(card.getvalue(), weights.getvalue())}"
         try:
             _add(read_card(card.getvalue().decode("utf-8", errors="replace"), name, weights.getvalue()))
         except CardError as error:
             st.error(f"The card cannot be used. {error}")
         else:
             st.rerun()
+
+
+def _digest(*parts: str | bytes) -> str:
+    """Eight characters that tell models of one name apart: what was read with one must not be taken for another's."""
+    whole = sha256()
+    for part in parts:
+        whole.update(part if isinstance(part, bytes) else f"{part}\n".encode())
+    return whole.hexdigest()[:8]
 
 
 def _add(spec: ModelSpec) -> None:

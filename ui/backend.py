@@ -58,6 +58,10 @@ class ModelPool:
     def request(self, name: str) -> Future[LoadedModel]:
         """The model's future; starts loading on the first request. A failure stays until ``retry``."""
         with self._lock:
+            if name not in self.specs:
+                gone: Future[LoadedModel] = Future()
+                gone.set_exception(LookupError("It was removed. Choose another one."))
+                return gone
             if name not in self._models:
                 self._models[name] = self._loader.submit(self._load, self.specs[name])
             return self._models[name]

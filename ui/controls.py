@@ -54,6 +54,7 @@ def choose_photo(spec: ModelSpec) -> Photo:
         "Your own photo",
         key="uploaded",
         on_change=_take_upload,
+        max_upload_size=MAX_BYTES // 2**20,
         help=f"PNG, JPEG, WebP, GIF, TIFF or BMP, at most {MAX_BYTES // 2**20} MB. It stays on this computer.",
     )
     if problem := st.session_state.get("upload_problem"):

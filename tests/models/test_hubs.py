@@ -332,7 +332,7 @@ def test_labels_have_to_match_the_outputs(sizes: None) -> None:
         ({"input_size": (1, 160, 160)}, "images of 1 x 160 x 160"),
         ({"input_size": (3, 160, 80)}, "images of 3 x 160 x 80"),
         ({"crop_mode": "border"}, "border"),
-        ({"crop_pct": 1.2}, "expected a crop in"),
+        ({"crop_pct": 1.2}, "expected a crop of"),
     ],
 )
 def test_pictures_that_are_not_square_and_in_colour_are_refused(

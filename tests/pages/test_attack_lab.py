@@ -100,7 +100,7 @@ def slow(imagenet: AppTest) -> AppTest:
 def signs(lab: AppTest) -> AppTest:
     """The lab with a network whose attacks are done at once; a sign that says to give way is to read as a stop."""
     choose_model(lab, SIGNS)
-    settle(press(lab, "give_way"))
+    settle(press(lab, "give way"))
     return choose(lab, "stop")
 
 
@@ -515,7 +515,7 @@ def test_every_step_is_taken_with_the_network_that_was_asked_for(
 ) -> None:
     """Proves that the counter above can count."""
     choose_model(lab, name)
-    settle(press(lab, "rocket" if name == DEFAULT else "give_way"))
+    settle(press(lab, "rocket" if name == DEFAULT else "give way"))
     counted = passes(name)
     settle(press(lab, "Step"))
     assert counted
@@ -550,7 +550,7 @@ def test_one_click_attacks_the_first_photo_of_a_model(name: str, lab: AppTest) -
     spec = MODELS[name]
     first = next(iter(samples(spec.samples).values()))
     assert [each.label for each in lab.sidebar.button] == [
-        photo.name.rpartition(".")[0] for photo in samples(spec.samples).values()
+        photo.name.rpartition(".")[0].replace("_", " ") for photo in samples(spec.samples).values()
     ]
     picture = spec.preprocessing(first.image)
     assert picture.shape == (spec.preprocessing.size,) * 2 + (3,)
@@ -591,17 +591,16 @@ def test_multi_label_starts_from_the_strongest_label_swapped_for_the_next(lab: A
 def test_multi_label_adds_a_label_beside_the_ones_there(lab: AppTest) -> None:
     settle(press(lab, "cars"))
     labels, there = MODELS[DEFAULT].labels, reading(DEFAULT, seen(DEFAULT, "cars"))
-    assert "tiger" not in there
-    assert there
-    wanted = sorted(labels.index(name) for name in (*there, "tiger"))
+    _, new, _ = swap(DEFAULT, seen(DEFAULT, "cars"))
+    wanted = sorted(labels.index(name) for name in (*there, new))
     widget(lab.pills, "Wanted labels").set_value(wanted).run()
-    assert says(lab, "Flips 1 of 24: add **tiger**.")
+    assert says(lab, f"Flips 1 of 24: add **{new}**.")
     settle(press(lab, "Run"))
     assert np.flatnonzero(check_success(lab).decoded).tolist() == wanted
     outcome = lab.main.dataframe[0].value.set_index("label")["wanted"]
-    assert outcome["tiger"] == "present ✓ flipped"
+    assert outcome[new] == "present ✓ flipped"
     assert set(outcome[there]) == {"present, kept"}
-    assert set(outcome.drop(["tiger", *there])) == {"absent, kept"}
+    assert set(outcome.drop([new, *there])) == {"absent, kept"}
 
 
 def test_multi_label_takes_every_label_away(lab: AppTest) -> None:
@@ -756,8 +755,8 @@ def test_everything_survives_a_change_of_page_and_a_run_goes_on_meanwhile(lab: A
     choose_model(lab, ONE_HOT)
     settle(press(lab, "espresso"))
     choose(lab, "tabby")
-    widget(lab.select_slider, "Step length ε").set_value(0.1).run()
-    widget(lab.slider, "Margin κ").set_value(0.5).run()
+    widget(lab.select_slider, "Step length ε").set_value(0.5).run()
+    widget(lab.slider, "Margin κ").set_value(1.0).run()
     press(lab, "Run")
     attack = shown(lab)
     lab.switch_page("pages/models.py").run()
@@ -769,8 +768,8 @@ def test_everything_survives_a_change_of_page_and_a_run_goes_on_meanwhile(lab: A
     settle(lab)
     assert widget(lab.selectbox, "Model").value == ONE_HOT
     assert MODELS[ONE_HOT].labels[widget(lab.selectbox, "Wanted class").value] == "tabby"
-    assert widget(lab.select_slider, "Step length ε").value == 0.1
-    assert widget(lab.slider, "Margin κ").value == 0.5
+    assert widget(lab.select_slider, "Step length ε").value == 0.5
+    assert widget(lab.slider, "Margin κ").value == 1.0
     assert says(lab, "Reads as **espresso**. Wanted: **tabby**.")
     assert shown(lab) is attack
     check_success(lab)

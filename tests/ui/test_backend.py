@@ -128,8 +128,7 @@ def test_a_model_that_is_removed_is_let_go_of(pool: ModelPool, loads: Loads) -> 
     pool.request("mine").result(5)
     pool.remove("mine")
     assert list(pool.specs) == list(MODELS)
-    with pytest.raises(KeyError):
-        pool.request("mine")
+    assert pool.problem("mine") == "It was removed. Choose another one."
     pool.remove("mine")  # a second click
 
 
