@@ -135,9 +135,10 @@ def summary(run: AttackRun) -> str:
     """A successful attack in one sentence."""
     result = run.result
     assert result is not None
+    read, passes = names(models().specs[run.request.model], result.decoded), result.backward
     return (
-        f"Reads as **{names(models().specs[run.request.model], result.decoded)}** now: {result.n_it} updates, "
-        f"{result.backward} backward passes, {result.seconds:.1f} s, L2 {result.distortion.l2:.3f}."
+        f"Reads as **{read}** now: {result.n_it} updates, {passes} backward pass{'es' * (passes != 1)}, "
+        f"{result.seconds:.1f} s, L2 {result.distortion.l2:.3f}."
     )
 
 
