@@ -19,8 +19,8 @@ from torch import nn
 from bench.report import arguments, print_table, write_json
 from models.architectures import Classifier
 from models.data import Split
-from models.evaluate import read
-from models.loaders import LoadedModel, lite0, load
+from models.evaluate import outputs, read
+from models.loaders import lite0, load
 from models.recipes import RECIPES
 from models.registry import MODELS
 
@@ -33,16 +33,15 @@ def main() -> None:
     """Train the head, and print both models' mean average precisions."""
     options = arguments("The scenes model against a logistic head on frozen features", data=True)
     data = RECIPE.data(options.data)
-    features = frozen_features()
-    scaler = StandardScaler().fit(train := read(features, data.train))
-    train, validation = scaler.transform(train), scaler.transform(read(features, data.validation))
+    scaler = StandardScaler().fit(train := frozen_features(data.train))
+    train, validation = scaler.transform(train), scaler.transform(frozen_features(data.validation))
     fitted = {c: heads(train, data.train.targets, c) for c in STRENGTHS}
     every = range(len(RECIPE.spec.labels))
     best = max(STRENGTHS, key=lambda c: mean_precision(scores(fitted[c], validation), data.validation, every))
     model, rows, figures = load(MODELS["scenes"]), [], {"inverse_regularisation": best}
     for name, split in data.tests.items():
         judged = [RECIPE.spec.labels.index(label) for label in RECIPE.judged[name]]
-        head = mean_precision(scores(fitted[best], scaler.transform(read(features, split))), split, judged)
+        head = mean_precision(scores(fitted[best], scaler.transform(frozen_features(split))), split, judged)
         tuned = mean_precision(read(model, split), split, judged)
         rows.append([name, f"{head:.3f}", f"{tuned:.3f}"])
         figures[name] = {"frozen": head, "fine_tuned": tuned}
@@ -50,12 +49,12 @@ def main() -> None:
     write_json(options.json, figures)
 
 
-def frozen_features() -> LoadedModel:
-    """The network before training, with its pooled features for outputs."""
+def frozen_features(split: Split) -> NDArray[Any]:
+    """(N, d): what the network before training pools of a split's photographs."""
     backbone = lite0()
     backbone.classifier = nn.Identity()
-    network = Classifier(backbone, RECIPE.spec.mean, RECIPE.spec.std).eval().requires_grad_(False)
-    return LoadedModel(RECIPE.spec, network, load(MODELS["scenes"]).encoding, torch.device("cpu"))
+    network = Classifier(backbone, RECIPE.spec.mean, RECIPE.spec.std).eval()
+    return outputs(network, RECIPE.spec.preprocessing, split, torch.device("cpu")).numpy()
 
 
 def heads(features: NDArray[Any], targets: NDArray[Any], c: float) -> list[LogisticRegression]:

@@ -17,7 +17,8 @@ from torch import nn
 from models import zero_shot
 from models.architectures import Classifier, ImageFeatures
 from models.data import DataError, ImageSet, Split, coco, corel5k, voc2007
-from models.heads import features, fit_head
+from models.evaluate import outputs
+from models.heads import fit_head
 from models.recipes import Task
 
 
@@ -41,7 +42,7 @@ def fit(task: Task, split: Split, device: torch.device, seed: int) -> nn.Sequent
     """Train the small network on a split's image features. Raises HubError when the tower cannot be fetched."""
     spec = task.spec
     tower = Classifier(ImageFeatures(zero_shot.visual(spec)), spec.mean, spec.std).eval().to(device)
-    x = features(tower, spec.preprocessing, split, device)
+    x = outputs(tower, spec.preprocessing, split, device)
     return fit_head(x, torch.from_numpy(split.targets), seed, spec.options["hidden"], spec.options["heads"])
 
 

@@ -11,23 +11,32 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, f1_score
+from torch import Tensor, nn
 
 from models.cards import Kind
 from models.data import Split
 from models.loaders import LoadedModel, best_device, load, to_tensor
+from models.photos import Preprocessing
 from models.recipes import RECIPES, Task
 from models.registry import MODELS
 
 
-def read(model: LoadedModel, split: Split, batch: int = 100) -> NDArray[np.float32]:
-    """The logits (N, n) of a split's photographs, preprocessed as the app does it."""
-    logits = []
+def outputs(
+    network: nn.Module, preprocessing: Preprocessing, split: Split, device: torch.device, batch: int = 100
+) -> Tensor:
+    """What a network makes of a split's photographs, preprocessed as the app does it: (N, n), on the CPU."""
+    rows = []
     for start in range(0, len(split), batch):
         photos = [split.photos[number] for number in range(start, min(start + batch, len(split)))]
-        pictures = torch.stack([to_tensor(model.spec.preprocessing(photo)) for photo in photos])
+        pictures = torch.stack([to_tensor(preprocessing(photo)) for photo in photos])
         with torch.no_grad():
-            logits.append(model.network(pictures.to(model.device)).cpu())
-    return torch.cat(logits).numpy()
+            rows.append(network(pictures.to(device)).cpu())
+    return torch.cat(rows)
+
+
+def read(model: LoadedModel, split: Split) -> NDArray[np.float32]:
+    """A model's logits (N, n) of a split's photographs."""
+    return outputs(model.network, model.spec.preprocessing, split, model.device).numpy()
 
 
 def scores(task: Task, model: LoadedModel, tests: Mapping[str, Split]) -> dict[str, Any]:

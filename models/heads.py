@@ -7,21 +7,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from models.architectures import mlp
-from models.data import Split
-from models.loaders import to_tensor
-from models.photos import Preprocessing
 from models.recipes import logistic
 
 EPOCHS, BATCH, LR, WEIGHT_DECAY = 30, 64, 1e-3, 0.3
-
-
-def features(network: nn.Module, preprocessing: Preprocessing, split: Split, device: torch.device) -> Tensor:
-    """What a network (images to features) makes of each photograph: (N, d), on the CPU."""
-    rows = []
-    for photo in tqdm(split.photos, desc="features", mininterval=5):
-        with torch.no_grad():
-            rows.append(network(to_tensor(preprocessing(photo), device)[None]).float().cpu())
-    return torch.cat(rows)
 
 
 def fit_head(x: Tensor, targets: Tensor, seed: int, hidden: int, heads: int) -> nn.Sequential:

@@ -235,6 +235,7 @@ def scenes(folder: Path) -> ImageSet:
 GREY = (0.5, 0.5, 0.5)
 QUARTER = (0.25, 0.25, 0.25)
 SMALL = Preprocessing(size=32, crop=1.0)
+SIGN_JITTER = Jitter(shift=3, turn=0.2, zoom=0.15, light=0.8)
 CITE_GTSRB = "free; for the pictures cite Stallkamp et al. 2012"
 
 SCENES_RECIPE = Recipe(
@@ -303,7 +304,7 @@ GTSRB_ONEHOT_RECIPE = Recipe(
         licence=CITE_GTSRB,
     ),
     data=gtsrb,
-    sampler=Jitter(shift=3, turn=0.2, zoom=0.15, light=0.8),
+    sampler=SIGN_JITTER,
     loss=functional.cross_entropy,
     epochs=12,
     lr=3e-3,
@@ -328,7 +329,7 @@ GTSRB_ECOC_RECIPE = Recipe(
         licence=CITE_GTSRB,
     ),
     data=partial(gtsrb, classes=BIGGEST_32),
-    sampler=Jitter(shift=3, turn=0.2, zoom=0.15, light=0.8),
+    sampler=SIGN_JITTER,
     loss=hinge_on_tanh(codebook(32, 32)),
     epochs=15,
     lr=3e-3,

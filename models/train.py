@@ -26,8 +26,8 @@ from models import clip_mlp
 from models.architectures import Classifier
 from models.cards import Kind, ModelSpec, as_card
 from models.data import ImageSet, Split
-from models.evaluate import read, report, scores
-from models.heads import features, fit_head
+from models.evaluate import outputs, read, report, scores
+from models.heads import fit_head
 from models.loaders import best_device, blank, lite0, load
 from models.recipes import RECIPES, Recipe, Task
 from models.registry import WEIGHTS
@@ -136,7 +136,7 @@ def settle(recipe: Recipe, tuned: Classifier, split: Split, device: torch.device
     backbone.load_state_dict(halfway, strict=False)
     network = Classifier(backbone, tuned.mean.flatten().tolist(), tuned.std.flatten().tolist()).eval().to(device)
     backbone.classifier = nn.Identity()
-    x = features(network, recipe.spec.preprocessing, split, device)
+    x = outputs(network, recipe.spec.preprocessing, split, device)
     backbone.classifier = fit_head(x, torch.from_numpy(split.targets), seed, **recipe.spec.options)
     return network
 
