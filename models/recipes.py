@@ -67,12 +67,17 @@ class Recipe(Task):
 # --- losses --------------------------------------------------------------------------------------------------------
 
 
-def hinge_on_tanh(codebook: np.ndarray) -> Loss:
-    """mean over bits of max(0, 1 - c_b tanh z_b): the loss of section VI-A of the paper and of Verma and Swami 2019."""
+def hinge_and_logistic(codebook: np.ndarray) -> Loss:
+    """mean over bits of max(0, 1 - c_b tanh z_b) + log(1 + exp(-2 c_b z_b)).
+
+    The first term is the loss of section VI-A of the paper and of Verma and Swami 2019. Its gradient vanishes where
+    tanh is saturated on the wrong side; the second, the log-likelihood of the same tanh, still pulls there.
+    """
     codewords = torch.tensor(codebook, dtype=torch.float32)
 
     def loss(z: Tensor, targets: Tensor) -> Tensor:
-        return functional.relu(1 - codewords.to(z.device)[targets] * z.tanh()).mean()
+        wanted = codewords.to(z.device)[targets] * z
+        return (functional.relu(1 - wanted.tanh()) + functional.softplus(-2 * wanted)).mean()
 
     return loss
 
@@ -270,7 +275,7 @@ CIFAR10_RECIPE = Recipe(
         encoding=Kind.ECOC,
         labels=CIFAR10,
         network="vgg",
-        options={"bottom": [48, 96], "width": 32, "hidden": 32, "branches": 8},
+        options={"bottom": [[24, 64], [64, 192]], "width": 32, "hidden": 32, "branches": 8},
         preprocessing=SMALL,
         mean=GREY,
         std=QUARTER,
@@ -281,8 +286,8 @@ CIFAR10_RECIPE = Recipe(
         licence="free; for the pictures cite Krizhevsky 2009",
     ),
     data=cifar10,
-    sampler=Jitter(shift=4, flip=True),
-    loss=hinge_on_tanh(codebook(10, 16)),
+    sampler=Jitter(shift=2, flip=True),
+    loss=hinge_and_logistic(codebook(10, 16)),
     epochs=20,
     lr=5e-3,
     goals={"accuracy": 0.9},
@@ -294,7 +299,7 @@ GTSRB_ONEHOT_RECIPE = Recipe(
         encoding=Kind.ONE_HOT,
         labels=GTSRB,
         network="vgg",
-        options={"bottom": [32, 64], "width": 128, "hidden": 128},
+        options={"bottom": [[32, 32], [64, 64]], "width": 128, "hidden": 128},
         preprocessing=SMALL,
         mean=GREY,
         std=QUARTER,
@@ -318,7 +323,7 @@ GTSRB_ECOC_RECIPE = Recipe(
         encoding=Kind.ECOC,
         labels=tuple(GTSRB[number] for number in BIGGEST_32),
         network="vgg",
-        options={"bottom": [32, 64], "width": 16, "hidden": 16, "branches": 16},
+        options={"bottom": [[32, 32], [64, 64]], "width": 16, "hidden": 16, "branches": 16},
         preprocessing=SMALL,
         mean=GREY,
         std=QUARTER,
@@ -330,7 +335,7 @@ GTSRB_ECOC_RECIPE = Recipe(
     ),
     data=partial(gtsrb, classes=BIGGEST_32),
     sampler=SIGN_JITTER,
-    loss=hinge_on_tanh(codebook(32, 32)),
+    loss=hinge_and_logistic(codebook(32, 32)),
     epochs=15,
     lr=3e-3,
     batch=100,
@@ -343,7 +348,7 @@ MNIST_RECIPE = Recipe(
         encoding=Kind.ECOC,
         labels=tuple("0123456789"),
         network="vgg",
-        options={"bottom": [16], "width": 8, "hidden": 16, "branches": 8, "side": 28, "grey": True},
+        options={"bottom": [[16, 16]], "width": 8, "hidden": 16, "branches": 8, "side": 28, "grey": True},
         preprocessing=Preprocessing(size=28, crop=1.0),
         mean=(0.13, 0.13, 0.13),
         std=(0.31, 0.31, 0.31),
@@ -355,7 +360,7 @@ MNIST_RECIPE = Recipe(
     ),
     data=mnist,
     sampler=Jitter(shift=2, turn=0.15, zoom=0.1),
-    loss=hinge_on_tanh(codebook(10, 16)),
+    loss=hinge_and_logistic(codebook(10, 16)),
     epochs=6,
     lr=3e-3,
     goals={"accuracy": 0.99},

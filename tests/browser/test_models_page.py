@@ -33,7 +33,7 @@ CARD = {
 def toy(hidden: int = 4) -> tuple[bytes, bytes]:
     """A card and the weights of a small untrained network; ``hidden`` makes it as large as wanted."""
     torch.manual_seed(0)
-    options = {"bottom": [4], "width": 4, "hidden": hidden}
+    options = {"bottom": [[4, 4]], "width": 4, "hidden": hidden}
     network = VGG(outputs=3, **options)
     return tomli_w.dumps({**CARD, "options": options}).encode(), safetensors.torch.save(network.state_dict())
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from models.architectures import VGG, Classifier, Grey, fold_batch_norms
 
-BRANCHED: dict[str, Any] = {"outputs": 8, "bottom": [4, 6], "width": 3, "hidden": 5, "branches": 4, "side": 16}
+BRANCHED: dict[str, Any] = {"outputs": 8, "bottom": [(4, 5), (5, 6)], "width": 3, "hidden": 5, "branches": 4, "side": 16}
 
 
 def images(count: int = 4, side: int = 16) -> Tensor:
@@ -78,7 +78,7 @@ def test_the_bottom_is_shared_by_all_branches() -> None:
 
 
 def test_a_network_without_branches_has_no_groups() -> None:
-    assert {module.groups for module in convolutions(VGG(5, [4], 6, 7))} == {1}
+    assert {module.groups for module in convolutions(VGG(5, [(4, 4)], 6, 7))} == {1}
 
 
 def test_branches_compute_what_separate_networks_compute() -> None:
@@ -109,22 +109,22 @@ def test_branches_compute_what_separate_networks_compute() -> None:
 @pytest.mark.parametrize(("outputs", "branches"), [(16, 3), (3, 2), (1, 2)])
 def test_outputs_that_do_not_divide_among_the_branches_are_refused(outputs: int, branches: int) -> None:
     with pytest.raises(ValueError, match=f"expected outputs .*multiple of branches, got {outputs} for {branches}"):
-        VGG(outputs, [4], 2, 2, branches)
+        VGG(outputs, [(4, 4)], 2, 2, branches)
 
 
-@pytest.mark.parametrize(("side", "bottom"), [(32, [4, 4]), (28, [4]), (16, [4, 4]), (8, [4]), (20, [4]), (33, [4])])
-def test_there_are_as_many_logits_as_outputs_at_any_side(side: int, bottom: list[int]) -> None:
-    assert VGG(6, bottom, 2, 3, 2, side=side).eval()(images(side=side)).shape == (4, 6)
+@pytest.mark.parametrize(("side", "pairs"), [(32, 2), (28, 1), (16, 2), (8, 1), (20, 1), (33, 1)])
+def test_there_are_as_many_logits_as_outputs_at_any_side(side: int, pairs: int) -> None:
+    assert VGG(6, [(4, 4)] * pairs, 2, 3, 2, side=side).eval()(images(side=side)).shape == (4, 6)
 
 
-@pytest.mark.parametrize(("side", "bottom"), [(28, [4, 4]), (24, [4, 4]), (12, [4]), (6, [])])
-def test_there_are_as_many_logits_as_outputs_where_three_pixels_are_left(side: int, bottom: list[int]) -> None:
-    assert VGG(6, bottom, 2, 3, 2, side=side).eval()(images(side=side)).shape == (4, 6)
+@pytest.mark.parametrize(("side", "pairs"), [(28, 2), (24, 2), (12, 1), (6, 0)])
+def test_there_are_as_many_logits_as_outputs_where_three_pixels_are_left(side: int, pairs: int) -> None:
+    assert VGG(6, [(4, 4)] * pairs, 2, 3, 2, side=side).eval()(images(side=side)).shape == (4, 6)
 
 
 def test_a_grey_network_sees_the_mean_of_the_channels() -> None:
     torch.manual_seed(0)
-    network = VGG(4, [4], 2, 3, side=16, grey=True).eval()
+    network = VGG(4, [(4, 4)], 2, 3, side=16, grey=True).eval()
     x = images()
     torch.testing.assert_close(network(x), network(x[:, [2, 0, 1]]))
     torch.testing.assert_close(network(x), network(x.mean(1, keepdim=True).expand(-1, 3, -1, -1)))
@@ -148,7 +148,9 @@ def test_folding_a_vgg_changes_nothing_that_it_computes(options: dict[str, Any])
         expected = network(images())
         folded = fold_batch_norms(copy.deepcopy(network))
         actual = folded(images())
-    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    norms = [number for number, module in enumerate(folded) if isinstance(module, nn.BatchNorm2d)]
+    assert norms  # those between which and the convolution the picture is halved
+    assert all(isinstance(folded[number - 1], nn.MaxPool2d) for number in norms)
     assert expected.std() > 0.01
     torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
 

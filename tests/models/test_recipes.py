@@ -28,7 +28,7 @@ from models.recipes import (
     RandomCrops,
     Sampler,
     codebook,
-    hinge_on_tanh,
+    hinge_and_logistic,
     logistic,
 )
 
@@ -74,22 +74,26 @@ def test_every_bit_is_a_question_of_its_own(classes: int, bits: int) -> None:
 # --- losses --------------------------------------------------------------------------------------------------------
 
 
-def test_the_hinge_loss_is_the_mean_over_bits_of_what_tanh_lacks() -> None:
+def test_the_loss_of_bits_is_the_mean_of_what_tanh_lacks_and_of_the_surprise() -> None:
     rng = np.random.default_rng(0)
     codewords, z, targets = codebook(10, 16), rng.normal(size=(7, 16)), rng.integers(0, 10, 7)
     expected = np.mean(
-        [max(0.0, 1 - codewords[t, b] * np.tanh(z[k, b])) for k, t in enumerate(targets) for b in range(16)]
+        [
+            max(0.0, 1 - codewords[t, b] * np.tanh(z[k, b])) - np.log((1 + codewords[t, b] * np.tanh(z[k, b])) / 2)
+            for k, t in enumerate(targets)
+            for b in range(16)
+        ]
     )
-    actual = hinge_on_tanh(codewords)(torch.tensor(z), torch.tensor(targets))
+    actual = hinge_and_logistic(codewords)(torch.tensor(z), torch.tensor(targets))
     assert actual.shape == ()
     assert float(actual) == pytest.approx(expected, rel=1e-6)
 
 
-def test_the_hinge_loss_of_two_bits_by_hand() -> None:
-    loss = hinge_on_tanh(np.array([[1, 1], [1, -1]]))
+def test_the_loss_of_two_bits_by_hand() -> None:
+    loss = hinge_and_logistic(np.array([[1, 1], [1, -1]]))
     z = torch.atanh(torch.tensor([[0.5, 0.25]]))
-    assert float(loss(z, torch.tensor([0]))) == pytest.approx((0.5 + 0.75) / 2)
-    assert float(loss(z, torch.tensor([1]))) == pytest.approx((0.5 + 1.25) / 2)
+    assert float(loss(z, torch.tensor([0]))) == pytest.approx((0.5 + 0.75 - np.log(0.75 * 0.625)) / 2)
+    assert float(loss(z, torch.tensor([1]))) == pytest.approx((0.5 + 1.25 - np.log(0.75 * 0.375)) / 2)
 
 
 def test_the_logistic_loss_is_summed_over_known_labels_and_averaged_over_photos() -> None:
@@ -115,7 +119,7 @@ def test_labels_that_are_not_known_have_no_gradient_and_the_others_push_their_wa
 @pytest.mark.parametrize("size", [1e3, 1e6])
 def test_the_losses_of_extreme_logits_are_finite(size: float) -> None:
     z = torch.tensor([[size, -size, size, -size, size]], requires_grad=True)
-    loss = logistic(z, torch.tensor([[1, 1, 0, 0, -1]])) + hinge_on_tanh(np.ones((1, 5)))(z, torch.tensor([0]))
+    loss = logistic(z, torch.tensor([[1, 1, 0, 0, -1]])) + hinge_and_logistic(np.ones((1, 5)))(z, torch.tensor([0]))
     loss.backward()
     assert loss.isfinite()
     assert z.grad.isfinite().all()

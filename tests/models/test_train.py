@@ -24,7 +24,7 @@ from models.data import ImageSet, Pictures, Split
 from models.evaluate import read, report, scores
 from models.loaders import blank, load, to_tensor
 from models.photos import Preprocessing
-from models.recipes import Jitter, Recipe, hinge_on_tanh, logistic
+from models.recipes import Jitter, Recipe, hinge_and_logistic, logistic
 from models.registry import WeightsError, check_weights, lite0_weights, unavailable
 from models.train import FEW, finish, fit, rounded, settle, start, thresholds
 
@@ -63,7 +63,7 @@ def images_of(split: Split) -> Tensor:
     return torch.stack([to_tensor(np.asarray(photo)) for photo in split.photos])
 
 
-TINY = {"bottom": [4], "width": 2, "hidden": 4, "branches": 4, "side": SIDE}
+TINY = {"bottom": [[4, 4]], "width": 2, "hidden": 4, "branches": 4, "side": SIDE}
 BOOK = hadamard_codebook(4, 4)
 CODED = Recipe(
     spec=ModelSpec(
@@ -78,7 +78,7 @@ CODED = Recipe(
     ),
     data=lambda folder: ImageSet(coloured(60, 0), coloured(20, 1), {"toy": coloured(40, 2)}),
     sampler=Jitter(shift=2, flip=True, light=0.2),
-    loss=hinge_on_tanh(BOOK),
+    loss=hinge_and_logistic(BOOK),
     epochs=2,
     lr=1e-2,
     batch=20,
@@ -171,7 +171,7 @@ def test_checkpoints_are_written_whole_into_a_folder_of_their_own(tmp_path: Path
 
 LEARNING = replace(
     CODED,
-    spec=replace(CODED.spec, options={**TINY, "bottom": [8], "width": 4, "hidden": 8}),
+    spec=replace(CODED.spec, options={**TINY, "bottom": [[8, 8]], "width": 4, "hidden": 8}),
     epochs=10,
     batch=10,
 )
