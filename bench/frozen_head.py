@@ -12,14 +12,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import average_precision_score
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from bench.report import arguments, print_table, write_json
 from models.architectures import Classifier
 from models.data import Split
-from models.evaluate import outputs, read
+from models.evaluate import average_precision, outputs, read
 from models.loaders import lite0, load
 from models.recipes import RECIPES
 from models.registry import MODELS
@@ -73,12 +72,7 @@ def scores(fitted: list[LogisticRegression], features: NDArray[Any]) -> NDArray[
 
 def mean_precision(z: NDArray[Any], split: Split, labels: Any) -> float:
     """Mean average precision over labels, each on the pictures for which it is known and where there is any."""
-    precisions = []
-    for j in labels:
-        known = split.targets[:, j] >= 0
-        if (split.targets[known, j] == 1).any():
-            precisions.append(average_precision_score(split.targets[known, j] == 1, z[known, j]))
-    return float(np.mean(precisions))
+    return float(np.nanmean([average_precision(z[:, j], split.targets[:, j]) for j in labels]))
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ class Grey(nn.Module):
 def _convolution(
     before: int, after: int, groups: int = 1, size: int = 3, padding: int = 1, halve: bool = False
 ) -> list[nn.Module]:
-    """A convolution, batch norm and ReLU; halving the side comes first, which spares them three quarters of the work."""
+    """A convolution, batch norm and ReLU, which have a quarter of the work where the side is halved before them."""
     convolution = nn.Conv2d(before, after, size, padding=padding, groups=groups, bias=False)
     pool = [nn.MaxPool2d(2)] if halve else []
     return [convolution, *pool, nn.BatchNorm2d(after), nn.ReLU()]

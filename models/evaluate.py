@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -64,18 +65,24 @@ def _of_labels(task: Task, model: LoadedModel, tests: Mapping[str, Split]) -> di
         for j, label in enumerate(model.spec.labels):
             known = split.targets[:, j] >= 0
             present = split.targets[known, j] == 1
-            if not present.any():
-                continue
-            table[label] = {
-                "AP": float(average_precision_score(present, z[known, j])),
-                "F1": float(f1_score(present, decoded[known, j])),
-                "photos": int(present.sum()),
-            }
+            if present.any():
+                table[label] = {
+                    "AP": average_precision(z[:, j], split.targets[:, j]),
+                    "F1": float(f1_score(present, decoded[known, j])),
+                    "photos": int(present.sum()),
+                }
         found[f"mAP, {name}"] = float(np.mean([table[label]["AP"] for label in task.judged.get(name, table)]))
         known = split.targets >= 0
         found[f"F1, {name}"] = float(f1_score(split.targets[known] == 1, decoded[known]))
         found[f"per label, {name}"] = table
     return found
+
+
+def average_precision(z: NDArray[np.float32], targets: NDArray[Any]) -> float:
+    """Of one label's logits (N,), on the photographs for which it is known; nan where none of them shows it."""
+    known = targets >= 0
+    present = targets[known] == 1
+    return float(average_precision_score(present, z[known])) if present.any() else math.nan
 
 
 def _decoded(model: LoadedModel, logits: NDArray[np.float32]) -> NDArray[Any]:

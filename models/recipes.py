@@ -239,7 +239,7 @@ def scenes(folder: Path) -> ImageSet:
 
 GREY = (0.5, 0.5, 0.5)
 QUARTER = (0.25, 0.25, 0.25)
-SMALL = Preprocessing(size=32, crop=1.0)
+vgg = partial(ModelSpec, network="vgg", preprocessing=Preprocessing(size=32, crop=1.0), mean=GREY, std=QUARTER)
 SIGN_JITTER = Jitter(shift=3, turn=0.2, zoom=0.15, light=0.8)
 CITE_GTSRB = "free; for the pictures cite Stallkamp et al. 2012"
 
@@ -269,16 +269,12 @@ SCENES_RECIPE = Recipe(
     goals={"mAP, Corel-5k": 0.85, "mAP, VOC 2007": 0.94},
 )
 CIFAR10_RECIPE = Recipe(
-    spec=ModelSpec(
+    spec=vgg(
         name="cifar10-ecoc16",
         title="CIFAR-10, 16-bit code",
         encoding=Kind.ECOC,
         labels=CIFAR10,
-        network="vgg",
         options={"bottom": [[24, 64], [64, 192]], "width": 32, "hidden": 32, "branches": 8},
-        preprocessing=SMALL,
-        mean=GREY,
-        std=QUARTER,
         codebook=codebook(10, 16),
         summary="Tells ten animals and vehicles apart in pictures of 32 × 32 pixels, by a Hadamard code of 16 bits.",
         samples="cifar10",
@@ -293,16 +289,12 @@ CIFAR10_RECIPE = Recipe(
     goals={"accuracy": 0.9},
 )
 GTSRB_ONEHOT_RECIPE = Recipe(
-    spec=ModelSpec(
+    spec=vgg(
         name="gtsrb-onehot",
         title="Traffic signs, 43 classes",
         encoding=Kind.ONE_HOT,
         labels=GTSRB,
-        network="vgg",
         options={"bottom": [[32, 32], [64, 64]], "width": 128, "hidden": 128},
-        preprocessing=SMALL,
-        mean=GREY,
-        std=QUARTER,
         summary="Names one of 43 German traffic signs in a picture of 32 × 32 pixels.",
         samples="gtsrb",
         data="GTSRB (half of its frames)",
@@ -317,16 +309,12 @@ GTSRB_ONEHOT_RECIPE = Recipe(
     goals={"accuracy": 0.985},
 )
 GTSRB_ECOC_RECIPE = Recipe(
-    spec=ModelSpec(
+    spec=vgg(
         name="gtsrb-ecoc32",
         title="Traffic signs, 32-bit code",
         encoding=Kind.ECOC,
         labels=tuple(GTSRB[number] for number in BIGGEST_32),
-        network="vgg",
         options={"bottom": [[32, 32], [64, 64]], "width": 16, "hidden": 16, "branches": 16},
-        preprocessing=SMALL,
-        mean=GREY,
-        std=QUARTER,
         codebook=codebook(32, 32),
         summary="Tells the 32 most frequent German traffic signs apart by a Hadamard code of 32 bits.",
         samples="gtsrb",
@@ -342,12 +330,11 @@ GTSRB_ECOC_RECIPE = Recipe(
     goals={"accuracy": 0.97},
 )
 MNIST_RECIPE = Recipe(
-    spec=ModelSpec(
+    spec=vgg(
         name="mnist-ecoc16",
         title="Handwritten digits, 16-bit code",
         encoding=Kind.ECOC,
         labels=tuple("0123456789"),
-        network="vgg",
         options={"bottom": [[16, 16]], "width": 8, "hidden": 16, "branches": 8, "side": 28, "grey": True},
         preprocessing=Preprocessing(size=28, crop=1.0),
         mean=(0.13, 0.13, 0.13),

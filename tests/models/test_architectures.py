@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from models.architectures import VGG, Classifier, Grey, fold_batch_norms
 
-BRANCHED: dict[str, Any] = {"outputs": 8, "bottom": [(4, 5), (5, 6)], "width": 3, "hidden": 5, "branches": 4, "side": 16}
+PAIRS = [(4, 5), (5, 6)]
+BRANCHED: dict[str, Any] = {"outputs": 8, "bottom": PAIRS, "width": 3, "hidden": 5, "branches": 4, "side": 16}
 
 
 def images(count: int = 4, side: int = 16) -> Tensor:

@@ -307,7 +307,7 @@ CARD: dict[str, Any] = {
     "encoding": "one-hot",
     "labels": ["red", "green", "blue"],
     "network": "vgg",
-    "options": {"bottom": [4], "width": 4, "hidden": 4},
+    "options": {"bottom": [[4, 4]], "width": 4, "hidden": 4},
     "mean": [0.5, 0.5, 0.5],
     "std": [0.25, 0.25, 0.25],
     "preprocessing": {"size": 32, "crop": 1.0},
@@ -318,7 +318,7 @@ CARD: dict[str, Any] = {
 def toy(favourite: int | None = None) -> VGG:
     """A small network of three classes, untrained but not too flat to attack; ``favourite`` is all that it reads."""
     torch.manual_seed(0)
-    network = VGG(outputs=3, bottom=[4], width=4, hidden=4).eval()
+    network = VGG(outputs=3, bottom=[(4, 4)], width=4, hidden=4).eval()
     with torch.no_grad():
         network[-2].weight *= 30
         if favourite is not None:
