@@ -14,8 +14,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jma_core.attacks.batch import run_batch
     from jma_core.attacks.jma import Level, jma
-    from jma_core.attacks.trail import run, run_batch
+    from jma_core.attacks.refined import refined
+    from jma_core.attacks.trail import run
     from jma_core.codes import hadamard_codebook
     from jma_core.encodings import ECOC, Constraints, Encoding, MultiLabel, OneHot
     from jma_core.linearise import Linearisation, Solution
@@ -27,8 +29,10 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _HOMES = {
+    "attacks.batch": ["run_batch"],
     "attacks.jma": ["Level", "jma"],
-    "attacks.trail": ["run", "run_batch"],
+    "attacks.refined": ["refined"],
+    "attacks.trail": ["run"],
     "codes": ["hadamard_codebook"],
     "encodings": ["ECOC", "Constraints", "Encoding", "MultiLabel", "OneHot"],
     "linearise": ["Linearisation", "Solution"],
@@ -52,6 +56,7 @@ __all__ = [
     "StopReason",
     "hadamard_codebook",
     "jma",
+    "refined",
     "run",
     "run_batch",
 ]

@@ -5,15 +5,16 @@ With B = A J and r = h - A z, the shortest delta with B delta >= r is B' lambda*
 
 * ``solve_full`` takes the whole Jacobian, n backward passes, as the paper does;
 * ``solve_lazy`` takes gradient rows of the constraints that matter only, and proves with one forward-mode derivative
-  that the others are satisfied along delta*.
+  that the others are satisfied along delta*; ``solve_boxed`` does so with the pixels kept in [0, 1].
 
 Nothing else in the project knows how a gradient row is made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -21,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from jma_core.box import solve_boxed
 from jma_core.dual import Array, Certificate, InfeasibleError, certify, solve_dual
 from jma_core.encodings import Constraints
 from jma_core.network import Network
@@ -53,6 +55,7 @@ class Linearisation:
         self._goal = goal
         self.z, self._pull = network.differentiate(x)
         """(n,) logits f(x)."""
+        self._known: dict[int, Array] = {}
         self._z64 = self.z.cpu().double()
 
     @cached_property
@@ -83,12 +86,42 @@ class Linearisation:
         the answer, add the ``grow`` worst of those that it violates, and repeat. A relaxation whose optimum is
         feasible for the whole problem is the optimum of the whole problem.
         """
+
+        def solve(rows: Array, required: Array) -> tuple[Array, Array]:
+            multipliers = self._solve_dual(rows @ rows.T, required)
+            return multipliers, rows.T @ multipliers
+
+        return self._generate(solve, start, grow)
+
+    def solve_boxed(
+        self, start: Sequence[int] | NDArray[np.int64] = (), grow: int = 3, origin: Tensor | None = None
+    ) -> Solution:
+        """The step to the image in [0, 1] nearest to ``origin`` (this image unless given) that satisfies everything.
+
+        By constraint generation as well. Its length and its certificate are those of the way from ``origin``. Raises
+        Halt when there is none.
+        """
+        x = self._x.cpu().double().numpy().ravel()
+        centre = np.zeros_like(x) if origin is None else origin.cpu().double().numpy().ravel() - x
+
+        def solve(rows: Array, required: Array) -> tuple[Array, Array]:
+            with _halting():
+                return solve_boxed(rows, required, -x, 1 - x, centre)
+
+        return self._generate(solve, start, grow, centre)
+
+    def _generate(
+        self,
+        solve: Callable[[Array, Array], tuple[Array, Array]],
+        start: Sequence[int] | NDArray[np.int64],
+        grow: int,
+        centre: Array | None = None,
+    ) -> Solution:
         noise = 100 * torch.finfo(self.z.dtype).eps * max(1.0, float(self.z.abs().max()))
         index = np.union1d(np.asarray(start, dtype=np.int64), _worst(self.required, noise, grow))
-        rows = self._rows(index)
         while True:
-            multipliers = self._solve_dual(rows @ rows.T, self.required[index])
-            delta = rows.T @ multipliers
+            rows = self._rows(index)
+            multipliers, delta = solve(rows, self.required[index])
             displacement = self._network.push(self._x, self._shaped(delta)).cpu().double().numpy()
             change = self._change(displacement)
             change[index] = rows @ delta  # exactly, where the rows are known
@@ -98,12 +131,16 @@ class Linearisation:
             if not len(new):
                 every = np.zeros_like(self.required)
                 every[index] = multipliers
-                return self._solution(delta, every, displacement, change)
-            index, rows = np.concatenate([index, new]), np.vstack([rows, self._rows(new)])
+                return self._solution(delta, every, displacement, change, centre)
+            index = np.concatenate([index, new])
 
     def _rows(self, index: NDArray[np.int64]) -> Array:
-        """Rows ``index`` of B = A J, (k, m): one backward pass each."""
-        return self._pull(self._goal.rows(torch.from_numpy(index))).double().numpy()
+        """Rows ``index`` of B = A J, (k, m): one backward pass for each that was not asked for before."""
+        new = [i for i in index if i not in self._known]
+        if new:
+            made = self._pull(self._goal.rows(torch.tensor(new))).double().numpy()
+            self._known.update(zip(new, made, strict=True))
+        return np.array([self._known[i] for i in index]).reshape(len(index), self._x.numel())
 
     def _change(self, displacement: Array) -> Array:
         """A d (p,) for a displacement d (n,) of the logits."""
@@ -117,24 +154,37 @@ class Linearisation:
     def _solve_dual(self, gram: Array, required: Array) -> Array:
         if required.max(initial=0.0) > 0 and not gram.any():
             raise Halt(StopReason.ZERO_GRADIENT, "The network's gradient is zero here: no small change has an effect.")
-        try:
+        with _halting():
             return solve_dual(gram, required)
-        except InfeasibleError as error:
-            raise Halt(StopReason.INFEASIBLE, f"The linearised target cannot be reached: {error}.") from error
-        except (ArithmeticError, RuntimeError) as error:  # both solvers give up after a number of iterations
-            raise Halt(StopReason.UNSOLVED, f"The linearised problem was not solved: {error}.") from error
 
-    def _solution(self, delta: Array, multipliers: Array, displacement: Array, change: Array) -> Solution:
-        squared_length = float(delta @ delta)
+    def _solution(
+        self, delta: Array, multipliers: Array, displacement: Array, change: Array, centre: Array | None = None
+    ) -> Solution:
+        slack, away = change - self.required, delta if centre is None else delta - centre
+        energy = float(away @ away)
+        certificate = certify(slack, self.required, multipliers, energy)
+        if centre is not None:  # within a box, what is left between primal and dual is what the slack costs
+            certificate = replace(certificate, gap=abs(float(multipliers @ slack)) / (energy or 1.0))
         active = np.flatnonzero(multipliers > 0)
         return Solution(
             delta=self._shaped(delta),
             index=active,
             multipliers=multipliers[active],
             displacement=displacement,
-            length=squared_length**0.5,
-            certificate=certify(change - self.required, self.required, multipliers, squared_length),
+            length=energy**0.5,
+            certificate=certificate,
         )
+
+
+@contextmanager
+def _halting() -> Iterator[None]:
+    """Make what a solver says of the linearised problem a Halt."""
+    try:
+        yield
+    except InfeasibleError as error:
+        raise Halt(StopReason.INFEASIBLE, f"The linearised target cannot be reached: {error}.") from error
+    except (ArithmeticError, RuntimeError) as error:  # the solvers give up after a number of iterations
+        raise Halt(StopReason.UNSOLVED, f"The linearised problem was not solved: {error}.") from error
 
 
 def _worst(missing: Array, noise: float, count: int) -> NDArray[np.int64]:

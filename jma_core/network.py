@@ -6,7 +6,7 @@ Passes are counted by hooks inside the autograd graph rather than by the callers
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,7 +17,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from jma_core.records import Halt, StopReason
 
 Classifier = Callable[[Tensor], Tensor]
+Loss = Callable[[Tensor], Tensor]
+"""Logits (n,) to a scalar."""
+Rows = Callable[[Tensor], Tensor]
+"""Cotangents (k, n) to gradient rows (k, m)."""
 MIB = 2**20
+NO_ROOM_FOR_A_ROW = "One gradient row does not fit into memory: use a smaller image or network."
 
 
 def never() -> bool:
@@ -26,7 +31,7 @@ def never() -> bool:
 
 
 class Network:
-    """A classifier f from images (N, C, H, W) in [0, 1] to logits (N, n), used on one image at a time.
+    """A classifier f from images (N, C, H, W) in [0, 1] to logits (N, n).
 
     ``memory`` (bytes) bounds what a chunk of vmapped gradient rows may hold at once. A row needs at most what the
     forward pass saved for it, which the first pass measures; a chunk is the number of such rows that fits, and at
@@ -46,51 +51,102 @@ class Network:
         if self._should_stop():
             raise Halt(StopReason.STOPPED, "Stopped on request.")
 
+    # One image at a time, as the attacks are written.
+
     def logits(self, x: Tensor) -> Tensor:
         """f(x) for one image (C, H, W): (n,), without a graph. Raises Halt when a logit is not finite."""
         with torch.no_grad():
-            return self._checked(self._call(x[None]))
+            return finite(self.call(x[None])[0])
 
-    def differentiate(self, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    def descend(self, x: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
+        """f(x) (n,) and the gradient (C, H, W) of ``loss(f(x))``, a scalar: one pass each way, all on x's device.
+
+        Raises Halt when the logits or the gradient are not finite.
+        """
+        z, gradients = self.gradients(x[None], [loss])
+        return finite(z[0]), finite(gradients[0])
+
+    def differentiate(self, x: Tensor) -> tuple[Tensor, Rows]:
         """f(x) (n,) and the function that pulls cotangents (k, n) back to gradient rows (k, m) on the CPU.
 
         Row i is ``cotangents[i] @ df/dx``. Rows raise Halt when they are not finite, when memory runs out with one row
         at a time, and, between chunks, when ``should_stop`` says so.
         """
-        if self.chunk is None:
-            self.chunk = max(1, self._memory // self._saved_bytes(x))
-        z, pull = torch.func.vjp(self._call, x[None])[:2]
+        z, pull = self.pullback(x[None])
 
         def rows(cotangents: Tensor) -> Tensor:
-            return self._rows(pull, cotangents.to(z)[:, None], x.numel())
+            return finite(self.rows(pull, cotangents.to(z)[:, None], x.numel()))
 
-        return self._checked(z), rows
+        return finite(z[0]), rows
 
     def push(self, x: Tensor, delta: Tensor) -> Tensor:
-        """J delta (n,) for a perturbation (C, H, W), by one forward-mode derivative."""
-        with torch.no_grad(), _plain_attention():
-            displacement = torch.func.jvp(self._call, (x[None],), (delta[None],))[1]
-        return self._checked(displacement)
+        """J delta (n,) for a perturbation (C, H, W), by one forward-mode derivative. Raises Halt unless finite."""
+        return finite(self.tangents(x[None], delta[None])[0])
 
-    def _call(self, batch: Tensor) -> Tensor:
-        self.forward += len(batch)
-        try:
-            z = self._f(batch)
-        except RuntimeError as error:
-            if _is_out_of_memory(error):
-                raise Halt(StopReason.OUT_OF_MEMORY, "The network does not fit into memory at this size.") from error
-            raise
-        if z.ndim != 2 or len(z) != len(batch):
-            raise ValueError(f"expected logits (N, n) for images {tuple(batch.shape)}, got shape {tuple(z.shape)}")
+    # Several images (N, C, H, W) at once: what the above are made of, and what ``run_batch`` needs.
+
+    def call(self, images: Tensor) -> Tensor:
+        """f(images) (N, n), counted. Raises ValueError for any other shape."""
+        self.forward += len(images)
+        with _halting("The network does not fit into memory at this size."):
+            z = self._f(images)
+        if z.ndim != 2 or len(z) != len(images):
+            raise ValueError(f"expected logits (N, n) for images {tuple(images.shape)}, got shape {tuple(z.shape)}")
         counted: Tensor = _CountOutput.apply(z, self)
         return counted
 
-    def _checked(self, z: Tensor) -> Tensor:
-        if not bool(z.isfinite().all()):
-            raise Halt(StopReason.NOT_FINITE, "The network gave logits or derivatives that are not finite numbers.")
-        return z[0].detach()
+    def gradients(self, images: Tensor, losses: Sequence[Loss]) -> tuple[Tensor, Tensor]:
+        """f(images) and the gradients (N, C, H, W) of each image's loss."""
+        with torch.enable_grad():
+            images = images.detach().requires_grad_()
+            z = self.call(images)
+            total = torch.stack([loss(each) for loss, each in zip(losses, z, strict=True)]).sum()
+            with _halting(NO_ROOM_FOR_A_ROW):
+                (gradients,) = torch.autograd.grad(total, images)
+        return z.detach(), gradients
 
-    def _saved_bytes(self, x: Tensor) -> int:
+    def tangents(self, images: Tensor, deltas: Tensor) -> Tensor:
+        """J delta (N, n), each at its own image."""
+        with torch.no_grad(), _plain_attention():
+            pushed: Tensor = torch.func.jvp(self.call, (images,), (deltas,))[1]
+        return pushed
+
+    def pullback(self, images: Tensor) -> tuple[Tensor, Callable[[Tensor], Any]]:
+        """f(images), and the function from cotangents (N, n) to gradients, in a tuple."""
+        self.measure(images[:1])
+        z, pull = torch.func.vjp(self.call, images)[:2]
+        return z.detach(), pull
+
+    def rows(self, pull: Callable[[Tensor], Any], cotangents: Tensor, pixels: int) -> Tensor:
+        """Cotangents (k, N, n) pulled back, a chunk of the k at a time: (k, pixels) on the CPU, pixels = N C H W."""
+        with _halting(f"{len(cotangents)} gradient rows do not fit into memory: use lazy rows or a smaller image."):
+            rows = torch.empty(len(cotangents), pixels, dtype=cotangents.dtype)
+        done = 0
+        while done < len(cotangents):
+            self.check_stop()
+            assert self.chunk is not None
+            part = cotangents[done : done + max(1, self.chunk // cotangents.shape[1])]
+            try:
+                # A single row goes without vmap, which on the CPU would make it slower.
+                gradient = torch.func.vmap(pull)(part)[0] if len(part) > 1 else pull(part[0])[0]
+                rows[done : done + len(part)] = gradient.detach().reshape(len(part), -1)
+            except RuntimeError as error:
+                if not _is_out_of_memory(error):
+                    raise
+                if len(part) == 1:
+                    raise Halt(StopReason.OUT_OF_MEMORY, NO_ROOM_FOR_A_ROW) from error
+                self.chunk //= 2
+                continue
+            done += len(part)
+        return rows
+
+    def measure(self, image: Tensor) -> int:
+        """The chunk: how many images (1, C, H, W), or gradient rows of one, fit into memory. Measured once."""
+        if self.chunk is None:
+            self.chunk = max(1, self._memory // self._saved_bytes(image))
+        return self.chunk
+
+    def _saved_bytes(self, image: Tensor) -> int:
         saved = 0
 
         def count(tensor: Tensor) -> Tensor:
@@ -99,36 +155,15 @@ class Network:
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor), torch.enable_grad():
-            self._call(x[None].requires_grad_())
-        return max(saved, x.numel() * x.element_size())  # at least the row itself
+            self.call(image.detach().requires_grad_())
+        return max(saved, image.numel() * image.element_size())  # at least the row itself
 
-    def _rows(self, pull: Callable[[Tensor], Any], cotangents: Tensor, pixels: int) -> Tensor:
-        try:
-            rows = torch.empty(len(cotangents), pixels, dtype=cotangents.dtype)
-        except RuntimeError as error:
-            detail = f"{len(cotangents)} gradient rows do not fit into memory: use lazy rows or a smaller image."
-            raise Halt(StopReason.OUT_OF_MEMORY, detail) from error
-        done = 0
-        while done < len(cotangents):
-            self.check_stop()
-            assert self.chunk is not None
-            part = cotangents[done : done + self.chunk]
-            try:
-                # A single row goes without vmap, which on the CPU would make it slower.
-                gradient = torch.func.vmap(pull)(part)[0] if len(part) > 1 else pull(part[0])[0]
-                rows[done : done + len(part)] = gradient.detach().reshape(len(part), -1)
-            except RuntimeError as error:
-                if not _is_out_of_memory(error):
-                    raise
-                if self.chunk == 1:
-                    detail = "One gradient row does not fit into memory: use a smaller image or network."
-                    raise Halt(StopReason.OUT_OF_MEMORY, detail) from error
-                self.chunk //= 2
-                continue
-            done += len(part)
-        if not bool(rows.isfinite().all()):
-            raise Halt(StopReason.NOT_FINITE, "The network has gradients that are not finite numbers.")
-        return rows
+
+def finite(numbers: Tensor) -> Tensor:
+    """The same, detached. Raises Halt unless all of them are finite."""
+    if not bool(numbers.isfinite().all()):
+        raise Halt(StopReason.NOT_FINITE, "The network gave logits or derivatives that are not finite numbers.")
+    return numbers.detach()
 
 
 @contextmanager
@@ -141,6 +176,17 @@ def _plain_attention() -> Iterator[None]:
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+
+
+@contextmanager
+def _halting(detail: str) -> Iterator[None]:
+    """Make a lack of memory a Halt."""
+    try:
+        yield
+    except RuntimeError as error:
+        if _is_out_of_memory(error):
+            raise Halt(StopReason.OUT_OF_MEMORY, detail) from error
+        raise
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

@@ -27,6 +27,8 @@ class Phase(StrEnum):
     """The full step landed in the target."""
     BISECT = "bisect"
     """The segment between the last miss and the nearest hit was halved."""
+    SHRINK = "shrink"
+    """The image moved on a sphere around the original, whose radius follows hits and misses."""
 
 
 class StopReason(StrEnum):
@@ -60,7 +62,7 @@ class Step:
 
     ``values``, ``logits`` and ``decoded`` belong to ``image``. ``active``, ``multipliers``, ``predicted``, ``realised``
     and ``certificate`` belong to the linearised problem that the step came from: one at the previous image for WALK and
-    LEAP, and the LEAP's own for BISECT.
+    LEAP, and the LEAP's own for BISECT. Steps that solve none have no certificate, and nan for its other figures.
     """
 
     iteration: int
@@ -74,7 +76,7 @@ class Step:
     values: Floats
     """(p,) A z - h: >= 0 where a constraint is satisfied; logit units."""
     active: NDArray[np.int64]
-    """(k,) constraints with a positive multiplier."""
+    """(k,) constraints with a positive multiplier; none without a linearised problem."""
     multipliers: Floats
     """(k,) lambda* of the active constraints."""
     predicted: Floats
@@ -93,7 +95,7 @@ class Step:
     """Backward passes so far, one a gradient row."""
     seconds: float
     """Time spent inside the attack so far; pauses between steps are not counted."""
-    certificate: Certificate
+    certificate: Certificate | None
 
 
 @dataclass(frozen=True)
@@ -120,12 +122,12 @@ class AttackResult:
     fraction_right: float
     """Labels (bits for ECOC) of ``image`` that agree with the target, in [0, 1]: the paper's bASR."""
     distortion: Distortion
+    n_it: int
+    """Updates as the paper counts them: (v - 1) + n_bs. The leap that ends the walk is not an update."""
     forward: int
     backward: int
     seconds: float
+    curve: Floats
+    """(k, 2) backward passes so far and L2, at each success that was nearer than all before it."""
     steps: tuple[Step, ...]
-
-    @property
-    def n_it(self) -> int:
-        """Updates as the paper counts them: (v - 1) + n_bs. The leap that ends the walk is not an update."""
-        return sum(step.phase != Phase.LEAP for step in self.steps)
+    """All of them, or up to 256 evenly spread ones of a longer attack, and the last."""

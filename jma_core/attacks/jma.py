@@ -6,15 +6,16 @@ import math
 from collections.abc import Callable, Generator
 from enum import StrEnum
 from functools import partial
+from typing import Unpack
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from jma_core.attacks.trail import Attack, Trail, check_image
+from jma_core.attacks.trail import SUCCESS, Attack, Common, Ending, Trail, begin
 from jma_core.encodings import Encoding, Target
 from jma_core.linearise import Linearisation
-from jma_core.network import MIB, Classifier, Network, never
+from jma_core.network import Classifier
 from jma_core.records import Halt, Phase, Step, StopReason
 
 Emit = Callable[[Phase, Tensor, Tensor], Generator[Step]]
@@ -39,82 +40,66 @@ def jma(
     step: float = 0.2,
     max_iter: int = 200,
     bisections: int = 6,
-    kappa: float = 0.0,
-    max_seconds: float = math.inf,
-    should_stop: Callable[[], bool] = never,
-    device: torch.device | str | None = None,
-    memory: int = 256 * MIB,
+    **common: Unpack[Common],
 ) -> Attack:
     """Attack one image: yields a Step for every update and returns an AttackResult.
 
-    f            maps images (N, C, H, W) in [0, 1] to logits (N, n); already on ``device`` and in eval mode
+    f            maps images (N, C, H, W) in [0, 1] to logits (N, n); already on the device and in eval mode
     x            image (C, H, W), float32 or float64, in [0, 1]
     target       what the encoding should decode: a class index, or n labels present or absent
     step         epsilon, L2 length of a walking step in pixel units; the paper uses 0.05 to 1
     max_iter     n_it,max, cap on linearisations
     bisections   n_bs, halvings of the last segment once it crosses into the target
-    kappa        margin that every constraint must keep, in logit units
-    max_seconds  cap on the time spent inside the attack
-    should_stop  asked at every step and between chunks of gradient rows
-    device       where to run: "cpu", "cuda", "mps"; the image's own by default
-    memory       bytes that a chunk of gradient rows may hold; ``paper`` keeps the Jacobian, n m floats, besides
+    common       see Common; ``paper`` keeps the Jacobian, n m floats, besides a chunk of rows
 
-    Raises ValueError, before the first step, for an image, a target or a setting that is out of range. Whatever goes
-    wrong later ends the attack with a StopReason and the best iterate.
+    Raises ValueError for an image, a target or a setting that is out of range. Whatever goes wrong later ends the
+    attack with a StopReason and the best iterate.
     """
     if level not in list(Level):
         raise ValueError(f"expected level {' or '.join(Level)}, got {level!r}")
-    if not (0 < step < math.inf and max_iter >= 1 and bisections >= 0 and 0 <= kappa < math.inf and max_seconds >= 0):
-        expected = "a finite step > 0, max_iter >= 1, bisections >= 0, a finite kappa >= 0 and max_seconds >= 0"
-        raise ValueError(f"expected {expected}, got {step:g}, {max_iter}, {bisections}, {kappa:g} and {max_seconds:g}")
-    x = check_image(x, device)
+    if not (0 < step < math.inf and max_iter >= 1 and bisections >= 0):
+        expected = "a finite step > 0, max_iter >= 1 and bisections >= 0"
+        raise ValueError(f"expected {expected}, got {step:g}, {max_iter} and {bisections}")
+    trail = begin(f, x, encoding, target, **common)
+    return trail.follow(_walk(trail, Level(level), step, max_iter, bisections))
 
-    def interrupted() -> bool:  # asked between chunks of rows, for an iteration may take a minute
-        trail.check_time()
-        return should_stop()
 
-    network = Network(f, memory=memory, should_stop=interrupted)
-    trail = Trail(network, x, encoding, target, kappa=kappa, max_seconds=max_seconds)
-    goal = encoding.constraints(target, margin := kappa)
+def _walk(trail: Trail, level: Level, step: float, max_iter: int, bisections: int) -> Generator[Step, None, Ending]:
+    network, x, goal, margin = trail.network, trail.x0, trail.goal, trail.kappa
     active = np.empty(0, dtype=np.int64)
-    try:
-        local = Linearisation(network, x, goal)  # eq. (12), (13)
-        trail.start(local.z)
-        if trail.hit(local.z):
-            return trail.result(StopReason.NOTHING_TO_DO, "The image already has the target labels.")
-        for iteration in range(1, max_iter + 1):
-            trail.check_time()
-            solution = local.solve_full() if level == Level.PAPER else local.solve_lazy(active)  # eq. (23), (24)
-            if solution.length == 0:
-                # Departs from the paper: every constraint holds, yet the decoder disagrees (ECOC's tanh, or rounding
-                # on the boundary), so no delta is left to take. Ask for more margin until it agrees.
-                margin = max(2 * margin, 0.1 * float(local.z.abs().max()), 1e-3)
-                local = Linearisation(network, x, goal := encoding.constraints(target, margin))
-                continue
-            full = (x + solution.delta).clamp(0, 1)
-            z_full = network.logits(full)
-            emit: Emit = partial(trail.emit, iteration, solution=solution, realised=z_full - local.z)
-            if trail.hit(z_full):
-                yield from emit(Phase.LEAP, full, z_full)
-                return (yield from _bisect(network, trail, emit, full, x, bisections))
-            before, x = x, (x + step / solution.length * solution.delta).clamp(0, 1)
-            if torch.equal(x, before):
-                raise Halt(StopReason.STALLED, "The image cannot move on: the pixels that matter are at their limits.")
-            local, active = Linearisation(network, x, goal), solution.index
-            yield from emit(Phase.WALK, x, local.z)
-            if trail.hit(local.z):  # departs from the paper, which would leap by a delta of zero from here
-                return (yield from _bisect(network, trail, emit, x, before, bisections))
-        return trail.result(StopReason.ITERATIONS, f"The target was not reached in {max_iter} iterations.")
-    except Halt as halt:
-        return trail.result(halt.reason, halt.detail)
+    local = Linearisation(network, x, goal)  # eq. (12), (13)
+    trail.start(local.z)
+    for iteration in range(1, max_iter + 1):
+        trail.check_time()
+        solution = local.solve_full() if level == Level.PAPER else local.solve_lazy(active)  # eq. (23), (24)
+        if solution.length == 0:
+            # Departs from the paper: every constraint holds, yet the decoder disagrees (ECOC's tanh, or rounding
+            # on the boundary), so no delta is left to take. Ask for more margin until it agrees.
+            margin = max(2 * margin, 0.1 * float(local.z.abs().max()), 1e-3)
+            local = Linearisation(network, x, goal := trail.encoding.constraints(trail.target, margin))
+            continue
+        full = (x + solution.delta).clamp(0, 1)
+        z_full = network.logits(full)
+        emit: Emit = partial(trail.emit, iteration, solution=solution, realised=z_full - local.z)
+        if trail.hit(z_full):
+            yield from emit(Phase.LEAP, full, z_full)
+            return (yield from _bisect(trail, emit, full, x, bisections))
+        before, x = x, (x + step / solution.length * solution.delta).clamp(0, 1)
+        if torch.equal(x, before):
+            raise Halt(StopReason.STALLED, "The image cannot move on: the pixels that matter are at their limits.")
+        local, active = Linearisation(network, x, goal), solution.index
+        yield from emit(Phase.WALK, x, local.z)
+        if trail.hit(local.z):  # departs from the paper, which would leap by a delta of zero from here
+            return (yield from _bisect(trail, emit, x, before, bisections))
+    return trail.ending(max_iter)
 
 
-def _bisect(network: Network, trail: Trail, emit: Emit, hit: Tensor, miss: Tensor, halvings: int) -> Attack:
+def _bisect(trail: Trail, emit: Emit, hit: Tensor, miss: Tensor, halvings: int) -> Generator[Step, None, Ending]:
     """Halve the segment from a hit to a miss, always keeping a hit that the decoder has confirmed."""
     for _ in range(halvings):
-        network.check_stop()
+        trail.network.check_stop()
         middle = (hit + miss) / 2
-        z = network.logits(middle)
+        z = trail.network.logits(middle)
         hit, miss = (middle, miss) if trail.hit(z) else (hit, middle)
         yield from emit(Phase.BISECT, middle, z)
-    return trail.result(StopReason.SUCCESS, "The decoder reads the target labels.")
+    return SUCCESS

@@ -2,20 +2,69 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Generator, Iterable
-from typing import Any
+from collections.abc import Callable, Generator
+from typing import Any, TypedDict
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from jma_core.encodings import Encoding, Target
 from jma_core.linearise import Solution
 from jma_core.metrics import distortion
-from jma_core.network import Classifier, Network
+from jma_core.network import MIB, Classifier, Network, never
 from jma_core.records import AttackResult, Halt, Phase, Step, StopReason
 
 Attack = Generator[Step, None, AttackResult]
+Ending = tuple[StopReason, str]
+SUCCESS: Ending = (StopReason.SUCCESS, "The decoder reads the target labels.")
+KEPT = 256
+"""Steps that a result holds at most. Of a longer attack every second, fourth, ... step is kept, and the last."""
+
+
+class Common(TypedDict, total=False):
+    """The settings that every attack takes."""
+
+    kappa: float
+    """Margin that every constraint must keep, in logit units; 0."""
+    max_seconds: float
+    """Cap on the time spent inside the attack; none."""
+    should_stop: Callable[[], bool]
+    """Asked at every step and between chunks of gradient rows."""
+    device: torch.device | str | None
+    """Where to run: "cpu", "cuda", "mps"; the image's own by default."""
+    memory: int
+    """Bytes that a chunk of gradient rows may hold; 256 MiB."""
+    host: Callable[..., Network]
+    """Makes the Network through which the attack sees f; ``run_batch`` has its own."""
+
+
+def begin(
+    f: Classifier,
+    x: Tensor,
+    encoding: Encoding,
+    target: Target,
+    *,
+    kappa: float = 0.0,
+    max_seconds: float = math.inf,
+    should_stop: Callable[[], bool] = never,
+    device: torch.device | str | None = None,
+    memory: int = 256 * MIB,
+    host: Callable[..., Network] = Network,
+) -> Trail:
+    """The trail of a new attack. Raises ValueError for an image, a target or a setting that is out of range."""
+    if not (0 <= kappa < math.inf and max_seconds >= 0):
+        raise ValueError(f"expected a finite kappa >= 0 and max_seconds >= 0, got {kappa:g} and {max_seconds:g}")
+
+    def interrupted() -> bool:  # asked between chunks of rows, for an iteration may take a minute
+        trail.check_time()
+        return should_stop()
+
+    network = host(f, memory=memory, should_stop=interrupted)
+    trail = Trail(network, check_image(x, device), encoding, target, kappa=kappa, max_seconds=max_seconds)
+    return trail
 
 
 class Trail:
@@ -24,30 +73,59 @@ class Trail:
     def __init__(
         self, network: Network, x0: Tensor, encoding: Encoding, target: Target, *, kappa: float, max_seconds: float
     ) -> None:
-        self._network = network
-        self._x0 = x0
-        self._encoding = encoding
-        self._target = encoding.check_target(target)
-        self._goal = encoding.constraints(target, kappa)
-        self._kappa = kappa
+        self.network = network
+        self.x0 = x0
+        self.encoding = encoding
+        self.target = encoding.check_target(target)
+        self.goal = encoding.constraints(target, kappa)
+        self.kappa = kappa
         self._max_seconds = max_seconds
         self._seconds = 0.0
         self._resumed = time.perf_counter()
         self._steps: list[Step] = []
-        self._z0 = torch.full((encoding.n,), torch.nan)
-        self._best = x0, self._z0
+        self._last_step: Step | None = None
+        self._emitted, self._stride, self._updates = 0, 1, 0
+        self._curve: list[tuple[int, float]] = []
+        self._z0: Tensor | None = None
+        self._best = x0, torch.full((encoding.n,), torch.nan)
+        self._best_rank: tuple[bool, bool, float]
+        self._judged: tuple[Tensor | None, bool] = None, False
         self._last = x0
 
-    def start(self, z0: Tensor) -> None:
-        """Take note of the original's logits. Raises ValueError when they are not as many as the encoding's."""
-        if len(z0) != self._encoding.n:
-            raise ValueError(f"expected {self._encoding.n} logits, as the encoding has, got {len(z0)} from the network")
-        self._z0 = z0
-        self._best = self._x0, z0
+    def follow(self, body: Generator[Step, None, Ending]) -> Attack:
+        """The attack whose steps ``body`` makes, with whatever halts it as its end."""
+        self._resumed = time.perf_counter()  # not before the first step is asked for
+        try:
+            reason, detail = yield from body
+        except Halt as halt:
+            reason, detail = halt.reason, halt.detail
+        return self.result(reason, detail)
+
+    def descend(self, x: Tensor, loss: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        """f(x) (n,) and the gradient (C, H, W) at x of a loss of the constraints' values (p,)."""
+        self.network.check_stop()
+        z, gradient = self.network.descend(x, lambda z: loss(self.goal.values(z)))
+        self.start(z)
+        return z, gradient
+
+    def start(self, z: Tensor) -> None:
+        """Take note of the original's logits: the first that this is told; later ones are none of its business.
+
+        Raises Halt when the original has the target labels, and ValueError when the logits are not as many as the
+        encoding's.
+        """
+        if self._z0 is not None:
+            return
+        if len(z) != self.encoding.n:
+            raise ValueError(f"expected {self.encoding.n} logits, as the encoding has, got {len(z)} from the network")
+        self._z0 = z
+        self._best, self._best_rank = (self.x0, z), self._rank(self.x0, z)
+        if self._best_rank[0]:
+            raise Halt(StopReason.NOTHING_TO_DO, "The image already has the target labels.")
 
     def hit(self, z: Tensor) -> bool:
         """Whether logits (n,) are where the attack wants them: decoded to the target, with the margin if one is set."""
-        return self._decodes(z) and (self._kappa == 0 or bool((self._goal.values(z) >= 0).all()))
+        return self._decodes(z) and (self.kappa == 0 or bool((self.goal.values(z) >= 0).all()))
 
     def check_time(self) -> None:
         """Raises Halt when the time is up."""
@@ -55,72 +133,106 @@ class Trail:
             raise Halt(StopReason.TIME, f"The time cap of {self._max_seconds:g} s was reached.")
 
     def emit(
-        self, iteration: int, phase: Phase, x: Tensor, z: Tensor, solution: Solution, realised: Tensor
+        self,
+        iteration: int,
+        phase: Phase,
+        x: Tensor,
+        z: Tensor,
+        solution: Solution | None = None,
+        realised: Tensor | None = None,
     ) -> Generator[Step]:
         """Record the step to image ``x`` with logits ``z``, and yield it while the clock stands still."""
+        unknown = np.full(self.encoding.n, np.nan)
         step = Step(
             iteration=iteration,
             phase=phase,
             image=_array(x),
             logits=_array(z),
-            decoded=_array(self._encoding.decode(z)),
+            decoded=_array(self.encoding.decode(z)),
             success=self._decodes(z),
-            values=_array(self._goal.values(z)),
-            active=solution.index,
-            multipliers=solution.multipliers,
-            predicted=solution.displacement,
-            realised=_array(realised),
-            full_length=solution.length,
-            l2=_distance(x, self._x0),
+            values=_array(self.goal.values(z)),
+            active=solution.index if solution else np.empty(0, dtype=np.int64),
+            multipliers=solution.multipliers if solution else np.empty(0),
+            predicted=solution.displacement if solution else unknown,
+            realised=unknown if realised is None else _array(realised),
+            full_length=solution.length if solution else math.nan,
+            l2=_distance(x, self.x0),
             moved=_distance(x, self._last),
-            forward=self._network.forward,
-            backward=self._network.backward,
+            forward=self.network.forward,
+            backward=self.network.backward,
             seconds=self._clock(),
-            certificate=solution.certificate,
+            certificate=solution.certificate if solution else None,
         )
-        if self._rank(x, z) > self._rank(*self._best):
-            self._best = x, z
-        self._last = x
-        self._steps.append(step)
+        self._note(step, x, z)
         self._seconds = self._clock()
         yield step
         self._resumed = time.perf_counter()
 
+    def _note(self, step: Step, x: Tensor, z: Tensor) -> None:
+        rank = self._rank(x, z)
+        if rank > self._best_rank:
+            self._best, self._best_rank = (x, z), rank
+            if rank[0]:
+                self._curve.append((step.backward, step.l2))
+        self._last, self._last_step = x, step
+        self._updates += step.phase != Phase.LEAP
+        if self._emitted % self._stride == 0:
+            self._steps.append(step)
+        self._emitted += 1
+        if len(self._steps) == KEPT:
+            del self._steps[1::2]
+            self._stride *= 2
+
+    def ending(self, iterations: int) -> Ending:
+        """How an attack of a fixed number of iterations ends."""
+        if self.hit(self._best[1]):
+            return SUCCESS
+        return StopReason.ITERATIONS, f"The target was not reached in {iterations} iterations."
+
     def result(self, reason: StopReason, detail: str) -> AttackResult:
         """The end of the attack, with the nearest hit, or the iterate that came closest to one."""
         x, z = self._best
-        original, image = _array(self._x0), _array(x)
+        steps = self._steps
+        if self._last_step is not None and steps[-1] is not self._last_step:
+            steps = [*steps, self._last_step]
+        z0 = torch.full_like(z, torch.nan) if self._z0 is None else self._z0
+        original, image = _array(self.x0), _array(x)
         return AttackResult(
             original=original,
             image=image,
             last=_array(self._last),
-            target=_array(self._target),
-            decoded_before=_array(self._encoding.decode(self._z0)),
-            decoded=_array(self._encoding.decode(z)),
+            target=_array(self.target),
+            decoded_before=_array(self.encoding.decode(z0)),
+            decoded=_array(self.encoding.decode(z)),
             success=self._decodes(z),
             reason=reason,
             detail=detail,
-            logits_before=_array(self._z0),
+            logits_before=_array(z0),
             logits=_array(z),
-            fraction_right=self._encoding.fraction_right(z, self._target) if z.isfinite().all() else 0.0,
+            fraction_right=self.encoding.fraction_right(z, self.target) if z.isfinite().all() else 0.0,
             distortion=distortion(original, image),
-            forward=self._network.forward,
-            backward=self._network.backward,
+            n_it=self._updates,
+            forward=self.network.forward,
+            backward=self.network.backward,
             seconds=self._clock(),
-            steps=tuple(self._steps),
+            curve=np.array(self._curve).reshape(-1, 2),
+            steps=tuple(steps),
         )
 
     def _clock(self) -> float:
         return self._seconds + time.perf_counter() - self._resumed
 
     def _decodes(self, z: Tensor) -> bool:
-        """Whether the decoder, the only judge of success, says the target."""
-        return bool(z.isfinite().all()) and torch.equal(self._encoding.decode(z).cpu(), self._target)
+        """Whether the decoder, the only judge of success, says the target. Asked several times of the same logits."""
+        if z is not self._judged[0]:
+            said = bool(z.isfinite().all()) and torch.equal(self.encoding.decode(z).cpu(), self.target)
+            self._judged = z, said
+        return self._judged[1]
 
     def _rank(self, x: Tensor, z: Tensor) -> tuple[bool, bool, float]:
         """Hits above misses; among hits the nearest, among misses the one with the best worst constraint."""
         hit = self.hit(z)
-        return hit, self._decodes(z), -_distance(x, self._x0) if hit else float(self._goal.values(z).min())
+        return hit, self._decodes(z), -_distance(x, self.x0) if hit else float(self.goal.values(z).min())
 
 
 def run(attack: Attack) -> AttackResult:
@@ -131,24 +243,6 @@ def run(attack: Attack) -> AttackResult:
         except StopIteration as end:
             result: AttackResult = end.value
             return result
-
-
-def run_batch(
-    attack: Callable[..., Attack],
-    f: Classifier,
-    images: Tensor,
-    encoding: Encoding,
-    targets: Iterable[Target],
-    **settings: Any,
-) -> list[AttackResult]:
-    """Attack images (N, C, H, W) one after another, each with its own target: one AttackResult for each.
-
-    ``settings`` are the attack's keywords, the same for all. Raises ValueError unless there are N targets.
-    """
-    targets = list(targets)
-    if len(targets) != len(images):
-        raise ValueError(f"expected {len(images)} targets, one for each image, got {len(targets)}")
-    return [run(attack(f, x, encoding, t, **settings)) for x, t in zip(images, targets, strict=True)]
 
 
 def check_image(x: Tensor, device: torch.device | str | None) -> Tensor:
@@ -167,3 +261,19 @@ def _array(tensor: Tensor) -> Any:
 
 def _distance(a: Tensor, b: Tensor) -> float:
     return float(torch.linalg.vector_norm((a - b).cpu().double()))
+
+
+def length(delta: Tensor) -> float:
+    """L2 norm."""
+    return float(torch.linalg.vector_norm(delta))
+
+
+def unit(delta: Tensor) -> Tensor:
+    """The tensor at L2 norm 1, or zero if it is zero."""
+    shortened: Tensor = delta / torch.linalg.vector_norm(delta).clamp_min(torch.finfo(delta.dtype).tiny)
+    return shortened
+
+
+def largest_norm(x: Tensor) -> float:
+    """L2 norm of the longest perturbation of an image that keeps it in [0, 1]."""
+    return length(torch.maximum(x, 1 - x))

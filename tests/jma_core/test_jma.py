@@ -860,24 +860,6 @@ def test_levels_have_names() -> None:
 # Batches
 
 
-@each_encoding
-def test_a_batch_gives_what_single_runs_give(case: Callable[..., Case], name: str) -> None:
-    it = case(name)
-    images = torch.stack([case(name, seed).image for seed in (0, 2, 4)])
-    targets = [case(name, seed).target for seed in (0, 2, 4)]
-    results = run_batch(jma, it, images, it.encoding, targets, step=STEP, max_iter=20)
-    assert len(results) == 3
-    for result, image, target in zip(results, images, targets, strict=True):
-        alone = run(jma(it, image, it.encoding, target, step=STEP, max_iter=20))
-        assert result.image.tobytes() == alone.image.tobytes()
-        assert (result.reason, result.n_it, result.forward, result.backward) == (
-            alone.reason,
-            alone.n_it,
-            alone.forward,
-            alone.backward,
-        )
-
-
 @pytest.mark.parametrize("targets", [[], [1], [1, 1, 1]], ids=len)
 def test_a_batch_with_another_number_of_targets_is_refused_before_anything_runs(targets: list[int]) -> None:
     def f(images: Tensor) -> Tensor:

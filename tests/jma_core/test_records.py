@@ -16,29 +16,8 @@ def blank(record: type, **given: Any) -> Any:
     return record(**{field.name: given.get(field.name) for field in dataclasses.fields(record)})
 
 
-def result_of(*phases: Phase) -> AttackResult:
-    result: AttackResult = blank(AttackResult, steps=tuple(blank(Step, phase=phase) for phase in phases))
-    return result
-
-
-@pytest.mark.parametrize(
-    ("phases", "updates"),
-    [
-        ([], 0),
-        ([Phase.LEAP], 0),  # v = 1, no bisections
-        ([Phase.LEAP, *[Phase.BISECT] * 6], 6),  # v = 1: (1 - 1) + 6
-        ([*[Phase.WALK] * 3, Phase.LEAP, *[Phase.BISECT] * 6], 9),  # v = 4: (4 - 1) + 6
-        ([*[Phase.WALK] * 3, *[Phase.BISECT] * 6], 9),  # the third walk landed
-        ([Phase.WALK] * 200, 200),
-    ],
-    ids=["nothing", "leap", "leap and halvings", "the paper's", "landed", "cap"],
-)
-def test_updates_are_all_steps_but_the_leap(phases: list[Phase], updates: int) -> None:
-    assert result_of(*phases).n_it == updates
-
-
 RECORDS = [
-    result_of(),
+    blank(AttackResult),
     blank(Step),
     Certificate(0, 0, 0, 0, 1, 1),
     Distortion(0, 0, 0, math.inf, 1),

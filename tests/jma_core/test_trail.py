@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from jma_core import ECOC, MultiLabel, Network, OneHot, Phase, Solution, StopReason
-from jma_core.attacks.trail import Trail, check_image
+from jma_core.attacks.trail import KEPT, Trail, check_image
 from jma_core.dual import Certificate
 from jma_core.records import AttackResult, Halt
 
@@ -100,6 +100,57 @@ def test_a_hit_needs_the_decoder_and_the_margin(trail: Callable[..., Trail]) -> 
     assert not trail(kappa=1.0).hit(logits(0, 0.5))
     assert trail(kappa=1.0).hit(logits(0, 1.0))
     assert not trail(MultiLabel(2), [1, 1]).hit(logits(1, 0))
+
+
+@pytest.mark.parametrize(
+    ("phases", "updates"),
+    [
+        ([], 0),
+        ([Phase.LEAP], 0),  # v = 1, no bisections
+        ([Phase.LEAP, *[Phase.BISECT] * 6], 6),  # v = 1: (1 - 1) + 6
+        ([*[Phase.WALK] * 3, Phase.LEAP, *[Phase.BISECT] * 6], 9),  # v = 4: (4 - 1) + 6
+        ([*[Phase.WALK] * 3, *[Phase.BISECT] * 6], 9),  # the third walk landed
+        ([Phase.WALK] * 200, 200),
+    ],
+    ids=["nothing", "leap", "leap and halvings", "the paper's", "landed", "cap"],
+)
+def test_updates_are_all_steps_but_the_leap(trail: Callable[..., Trail], phases: list[Phase], updates: int) -> None:
+    followed = trail()
+    for phase in phases:
+        list(followed.emit(1, phase, image(0.1), logits(1, 0.5), SOLUTION, logits(0, 0)))
+    assert followed.result(StopReason.ITERATIONS, "").n_it == updates
+
+
+@pytest.mark.parametrize("count", [1, KEPT - 1, KEPT, KEPT + 1, 5 * KEPT + 3])
+def test_a_long_attack_keeps_steps_from_all_along_it_and_the_last(trail: Callable[..., Trail], count: int) -> None:
+    followed = trail()
+    for iteration in range(1, count + 1):
+        list(followed.emit(iteration, Phase.WALK, image(0.1), logits(1, 0.5)))
+    result = followed.result(StopReason.ITERATIONS, "")
+    kept = [step.iteration for step in result.steps]
+    assert (kept[0], kept[-1], result.n_it) == (1, count, count)
+    assert len(kept) <= KEPT
+    assert len(set(np.diff(kept)[:-1])) <= 1  # evenly, but for the last
+    assert len(kept) == count or len(kept) >= KEPT // 2
+
+
+def test_the_curve_has_every_success_that_came_nearer(trail: Callable[..., Trail]) -> None:
+    miss, hit = logits(1, 0.5), logits(0, 0.5)
+    visited = [(image(0.1), miss), (image(0.6), hit), (image(0.7), hit), (image(0.5), hit), (image(0.4), miss)]
+    assert follow(trail(), *visited).curve.tolist() == [[0, pytest.approx(0.6)], [0, pytest.approx(0.5)]]
+
+
+def test_a_step_without_a_linearised_problem_claims_nothing_of_one(trail: Callable[..., Trail]) -> None:
+    (step,) = trail().emit(1, Phase.WALK, image(0.5), logits(0, 1))
+    assert step.certificate is None
+    assert len(step.active) == len(step.multipliers) == 0
+    assert np.isnan([*step.predicted, *step.realised, step.full_length]).all()
+
+
+def test_an_original_that_has_the_target_labels_halts(trail: Callable[..., Trail]) -> None:
+    with pytest.raises(Halt) as halt:
+        trail(first=(0, 1, 0))
+    assert halt.value.reason == StopReason.NOTHING_TO_DO
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

@@ -1,0 +1,188 @@
+"""Many images attacked at once: each attack is written for one image, and their passes go through the network together.
+
+Every attack runs in a greenlet of its own. Where it asks its network for a pass it pauses; once all have asked, the
+passes are run as one batch, and each attack goes on with its own part of the answer. An attack that has ended leaves
+the batch. All this is one thread, and always the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+import torch
+from greenlet import getcurrent, greenlet
+from torch import Tensor
+
+from jma_core.attacks.trail import Attack, check_image, run
+from jma_core.encodings import Encoding, Target
+from jma_core.network import MIB, Classifier, Loss, Network, Rows, finite
+from jma_core.records import AttackResult, Halt, StopReason
+
+Asked = tuple[Callable[[list[Any]], list[Any]], Any]
+"""What answers a list of wishes at once, and one wish."""
+
+
+def run_batch(
+    attack: Callable[..., Attack],
+    f: Classifier,
+    images: Tensor,
+    encoding: Encoding,
+    targets: Iterable[Target],
+    *,
+    memory: int = 256 * MIB,
+    **settings: Any,
+) -> list[AttackResult]:
+    """Attack images (N, C, H, W), each with its own target: one AttackResult for each.
+
+    ``settings`` are the attack's keywords, the same for all; ``memory``, in bytes, is for all together. Results are
+    those of single attacks, up to rounding, which differs with the size of a batch. Seconds include what an attack
+    waits for the others. Raises ValueError unless there are N targets.
+    """
+    targets = list(targets)
+    if len(targets) != len(images):
+        raise ValueError(f"expected {len(images)} targets, one for each image, got {len(targets)}")
+    if not targets:
+        return []
+    host = _Host(f, memory)
+    room = host.room(check_image(images[0], settings.get("device")))
+
+    def attacked(x: Tensor, target: Target) -> AttackResult:
+        return run(attack(f, x, encoding, target, host=host, **settings))
+
+    return host.serve([partial(attacked, x, target) for x, target in zip(images, targets, strict=True)], room)
+
+
+class _Host:
+    """Runs the passes that the attacks ask for."""
+
+    def __init__(self, f: Classifier, memory: int) -> None:
+        self._network = Network(f, memory=memory)
+        self._main = getcurrent()
+
+    def __call__(self, f: Classifier, *, should_stop: Callable[[], bool], memory: int) -> Network:
+        """The network as one of the attacks sees it. Its memory is that of all."""
+        return _Guest(self, f, should_stop)
+
+    def ask(self, *asked: Any) -> Any:
+        """Called by a guest: pause until the others have asked as well, and give the answer."""
+        answer = self._main.switch(asked)
+        if isinstance(answer, Halt):
+            raise answer
+        return answer
+
+    def room(self, x: Tensor) -> int:
+        """How many attacks on images like ``x`` fit into memory."""
+        return self._network.measure(x[None])
+
+    def serve(self, attacks: list[Callable[[], AttackResult]], room: int) -> list[AttackResult]:
+        """Run the attacks to their ends, so many at a time."""
+        seats = [greenlet(attack) for attack in attacks]
+        results: dict[int, AttackResult] = {}
+        asked: dict[int, Asked] = {}
+        while len(results) < len(seats):
+            answers = dict(zip(asked, self._answer(list(asked.values())), strict=True))
+            begun = len(results) + len(asked)
+            for number in range(begun, min(len(seats), begun + room - len(asked))):
+                answers[number] = None
+            for number, answer in answers.items():
+                said = seats[number].switch(answer) if number in asked else seats[number].switch()
+                asked.pop(number, None)
+                if seats[number].dead:
+                    results[number] = said
+                else:
+                    asked[number] = said
+        return [results[number] for number in range(len(seats))]
+
+    def _answer(self, asked: list[Asked]) -> list[Any]:
+        """Answers to all wishes: those of one kind as a batch, or in halves when memory runs out."""
+        kinds: dict[Any, list[int]] = {}
+        for number, (method, _) in enumerate(asked):
+            kinds.setdefault(method, []).append(number)
+        answers: dict[int, Any] = {}
+        for method, numbers in kinds.items():
+            answers.update(zip(numbers, _in_parts(method, [asked[number][1] for number in numbers]), strict=True))
+        return [answers[number] for number in range(len(asked))]
+
+    # Each of these takes the wishes of several attacks and gives an answer to each.
+
+    def logits(self, images: list[Tensor]) -> list[Tensor]:
+        with torch.no_grad():
+            return list(self._network.call(torch.stack(images)))
+
+    def descend(self, wishes: list[tuple[Tensor, Loss]]) -> list[tuple[Tensor, Tensor]]:
+        z, gradients = self._network.gradients(torch.stack([x for x, _ in wishes]), [loss for _, loss in wishes])
+        return list(zip(z, gradients, strict=True))
+
+    def push(self, wishes: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
+        return list(self._network.tangents(*(torch.stack(part) for part in zip(*wishes, strict=True))))
+
+    def differentiate(self, images: list[Tensor]) -> list[tuple[Tensor, _Shared, int]]:
+        shared = _Shared(self._network, torch.stack(images))
+        return [(z, shared, place) for place, z in enumerate(shared.z)]
+
+
+class _Shared:
+    """A batch of images that was differentiated once, for the rows that its attacks will ask for."""
+
+    def __init__(self, network: Network, images: Tensor) -> None:
+        self._network = network
+        self._pixels = images[0].numel()
+        self.z, self._pull = network.pullback(images)
+
+    def rows(self, wishes: list[tuple[int, Tensor]]) -> list[Tensor]:
+        """For each wish, a place in the batch and cotangents (k, n), the rows (k, m). Others get cotangents of zero."""
+        most = max(len(cotangents) for _, cotangents in wishes)
+        padded = torch.zeros(most, *self.z.shape, dtype=self.z.dtype)
+        for place, cotangents in wishes:
+            padded[: len(cotangents), place] = cotangents
+        rows = self._network.rows(self._pull, padded, self._pixels * len(self.z)).reshape(
+            most, len(self.z), self._pixels
+        )
+        return [rows[: len(cotangents), place] for place, cotangents in wishes]
+
+
+class _Guest(Network):
+    """The network of one attack: counts its passes, and asks the host for them."""
+
+    def __init__(self, host: _Host, f: Classifier, should_stop: Callable[[], bool]) -> None:
+        super().__init__(f, should_stop=should_stop)
+        self._host = host
+
+    def logits(self, x: Tensor) -> Tensor:
+        self.forward += 1
+        return finite(self._host.ask(self._host.logits, x))
+
+    def descend(self, x: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
+        self.forward += 1
+        self.backward += 1
+        z, gradient = self._host.ask(self._host.descend, (x, loss))
+        return finite(z), finite(gradient)
+
+    def push(self, x: Tensor, delta: Tensor) -> Tensor:
+        self.forward += 2
+        return finite(self._host.ask(self._host.push, (x, delta)))
+
+    def differentiate(self, x: Tensor) -> tuple[Tensor, Rows]:
+        self.forward += 1
+        z, shared, place = self._host.ask(self._host.differentiate, x)
+
+        def rows(cotangents: Tensor) -> Tensor:
+            self.backward += len(cotangents)
+            return finite(self._host.ask(shared.rows, (place, cotangents)))
+
+        return finite(z), rows
+
+
+def _in_parts(method: Callable[[list[Any]], list[Any]], wishes: list[Any]) -> list[Any]:
+    """What ``method`` answers, in halves if memory runs out; a Halt for what does not fit alone."""
+    try:
+        return method(wishes)
+    except Halt as halt:
+        if halt.reason != StopReason.OUT_OF_MEMORY:
+            raise
+        if len(wishes) == 1:
+            return [halt]
+    half = len(wishes) // 2
+    return _in_parts(method, wishes[:half]) + _in_parts(method, wishes[half:])

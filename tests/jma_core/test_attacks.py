@@ -1,0 +1,248 @@
+"""What every attack must do, whichever it is: JMA's two levels, the refined one, and the rivals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.optimize
+import torch
+from torch import Tensor, nn
+
+from jma_core import ECOC, MultiLabel, OneHot, hadamard_codebook, jma, refined, run, run_batch
+from jma_core.attacks.alma import alma
+from jma_core.attacks.cw import cw
+from jma_core.attacks.ddn import ddn
+from jma_core.attacks.fab import fab
+from jma_core.attacks.fmn import fmn
+from jma_core.records import AttackResult, StopReason
+
+Build = Callable[..., Any]
+
+ATTACKS: dict[str, Callable[..., Any]] = {
+    "lazy": partial(jma, step=0.1),
+    "paper": partial(jma, step=0.1, level="paper"),
+    "refined": partial(refined, steps=60),
+    "ddn": partial(ddn, steps=60),
+    "fmn": partial(fmn, steps=60),
+    "alma": partial(alma, steps=100),
+    "alma, each": partial(alma, steps=100, held="each"),
+    "cw": partial(cw, searches=3, steps=40, rate=0.05, c=1.0),
+    "ml-cw": partial(cw, searches=3, steps=40, rate=0.05, c=1.0, hinge="sum"),
+    "fab": partial(fab, steps=20),
+}
+FIRST_ORDER = [name for name in ATTACKS if name not in ("lazy", "paper", "fab")]
+each_attack = pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
+each_encoding = pytest.mark.parametrize("name", ["one-hot", "ecoc", "multi-label"])
+SHAPE = (3, 6, 6)
+
+
+class Case:
+    """A smooth network that counts what it sees, an image in the middle of the box, and a target near by."""
+
+    def __init__(self, net: nn.Module, name: str, seed: int) -> None:
+        self.net, self.seen = net, 0
+        self.image = 0.2 + 0.6 * torch.rand(SHAPE, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        z = net(self.image[None])[0]
+        if name == "multi-label":
+            self.encoding: Any = MultiLabel(6)
+            flipped = z.abs().argsort()[:2].tolist()
+            self.target: Any = [bool(value > 0) != (j in flipped) for j, value in enumerate(z)]
+        else:
+            self.encoding = ECOC(hadamard_codebook(6, 8)) if name == "ecoc" else OneHot(6)
+            scores = self.encoding.scores(z) if name == "ecoc" else z
+            self.target = int(scores.argsort()[-2])
+
+    def __call__(self, images: Tensor) -> Tensor:
+        self.seen += len(images)
+        z: Tensor = self.net(images)
+        return z
+
+    def attacked(self, attack: Callable[..., Any], **settings: Any) -> AttackResult:
+        return run(attack(self, self.image, self.encoding, self.target, **settings))
+
+
+@pytest.fixture(scope="module")
+def case(mlp_network: Build) -> Callable[..., Case]:
+    return lambda name, seed=0: Case(mlp_network(8 if name == "ecoc" else 6, seed=0), name, seed)
+
+
+@each_attack
+@each_encoding
+def test_a_near_target_is_reached_within_the_box(case: Callable[..., Case], name: str, attack: Any) -> None:
+    it = case(name)
+    result = it.attacked(attack)
+    assert (result.success, result.reason) == (True, StopReason.SUCCESS)
+    decoded = it.encoding.decode(it.net(torch.as_tensor(result.image)[None])[0])
+    assert torch.equal(decoded, it.encoding.check_target(it.target))
+    assert 0 <= result.image.min() <= result.image.max() <= 1
+    assert result.distortion.l2 == pytest.approx(np.linalg.norm(result.image - result.original))
+    hits = [step.l2 for step in result.steps if step.success]
+    assert result.distortion.l2 == pytest.approx(min(hits))
+
+
+@each_attack
+@each_encoding
+def test_the_curve_ends_where_the_attack_ends(case: Callable[..., Case], name: str, attack: Any) -> None:
+    result = case(name).attacked(attack)
+    passes, distances = result.curve.T
+    assert (np.diff(passes) >= 0).all()
+    assert (np.diff(distances) < 0).all()
+    assert passes[-1] <= result.backward
+    assert distances[-1] == pytest.approx(result.distortion.l2)
+
+
+@pytest.mark.parametrize("name", FIRST_ORDER)
+def test_a_step_of_a_first_order_attack_is_one_pass_each_way(case: Callable[..., Case], name: str) -> None:
+    it = case("one-hot")
+    result = it.attacked(ATTACKS[name])
+    assert result.forward == result.backward == it.seen == result.n_it
+
+
+@each_attack
+@each_encoding
+def test_a_batch_gives_what_single_runs_give(case: Callable[..., Case], name: str, attack: Any) -> None:
+    cases = [case(name, seed) for seed in range(4)]
+    it = cases[0]
+    results = run_batch(
+        attack, it, torch.stack([one.image for one in cases]), it.encoding, [one.target for one in cases]
+    )
+    for one, together in zip(cases, results, strict=True):
+        alone = run(attack(it, one.image, it.encoding, one.target))
+        for ours, theirs in zip(together.steps[:15], alone.steps[:15], strict=True):
+            np.testing.assert_allclose(ours.image, theirs.image, atol=1e-9)  # later ones amplify the rounding at kinks
+        assert together.distortion.l2 == pytest.approx(alone.distortion.l2, rel=1e-4)
+        assert (together.reason, together.n_it, together.backward) == (alone.reason, alone.n_it, alone.backward)
+        assert together.forward in (alone.forward, alone.forward - 1)  # the pass that measures memory is nobody's
+
+
+@each_attack
+def test_a_batch_with_little_memory_waits_its_turn(case: Callable[..., Case], attack: Any) -> None:
+    cases = [case("one-hot", seed) for seed in range(3)]
+    it, images = cases[0], torch.stack([case("one-hot", seed).image for seed in range(3)])
+    targets = [one.target for one in cases]
+    narrow = run_batch(attack, it, images, it.encoding, targets, memory=1)
+    wide = run_batch(attack, it, images, it.encoding, targets)
+    for ours, theirs in zip(narrow, wide, strict=True):
+        np.testing.assert_allclose(ours.image, theirs.image, atol=1e-7)
+
+
+@each_attack
+def test_in_a_batch_one_image_that_fails_leaves_the_others_alone(case: Callable[..., Case], attack: Any) -> None:
+    """The second image's logits are no numbers."""
+    it = case("one-hot")
+
+    def f(images: Tensor) -> Tensor:
+        return it.net(images) * torch.where(images[:, 0, 0, 0] < 1e-3, torch.nan, 1.0)[:, None]
+
+    broken = it.image.clone()
+    broken[0, 0, 0] = 0.0
+    good, bad, same = run_batch(attack, f, torch.stack([it.image, broken, it.image]), it.encoding, [it.target] * 3)
+    assert (bad.success, bad.reason) == (False, StopReason.NOT_FINITE)
+    assert good.success
+    np.testing.assert_allclose(good.image, same.image, atol=1e-7)
+
+
+@each_attack
+def test_an_image_that_has_the_labels_already_needs_nothing(case: Callable[..., Case], attack: Any) -> None:
+    it = case("one-hot")
+    it.target = int(it.net(it.image[None]).argmax())
+    result = it.attacked(attack)
+    assert (result.reason, result.success, result.steps, result.distortion.l2) == (
+        StopReason.NOTHING_TO_DO,
+        True,
+        (),
+        0,
+    )
+
+
+@each_attack
+def test_an_attack_stops_when_it_is_told(case: Callable[..., Case], attack: Any) -> None:
+    it = case("one-hot")
+    result = it.attacked(attack, should_stop=lambda: it.seen > 3)
+    assert result.reason == StopReason.STOPPED
+    assert it.seen < 30
+
+
+@each_attack
+def test_a_margin_is_kept(case: Callable[..., Case], attack: Any) -> None:
+    it = case("one-hot")
+    result = it.attacked(attack, kappa=0.1)
+    assert result.success
+    values = it.encoding.constraints(it.target).values(torch.as_tensor(result.logits))
+    assert float(values.min()) >= 0.1
+
+
+@pytest.mark.parametrize(
+    ("attack", "settings"),
+    [
+        (refined, {"steps": 0}),
+        (refined, {"rate": 0.0}),
+        (refined, {"rate": float("inf")}),
+        (ddn, {"steps": 0}),
+        (ddn, {"gamma": 1.0}),
+        (ddn, {"init_norm": float("inf")}),
+        (fmn, {"steps": 0}),
+        (fmn, {"rate": 0.0}),
+        (fmn, {"gamma": (0.01, 0.05)}),
+        (alma, {"steps": 0}),
+        (alma, {"first": 0.0}),
+        (alma, {"decay": 2.0}),
+        (cw, {"searches": 0}),
+        (cw, {"steps": 0}),
+        (cw, {"rate": float("nan")}),
+        (cw, {"c": 0.0}),
+        (fab, {"steps": 0}),
+        (fab, {"alpha": -0.1}),
+        (fab, {"beta": 1.0}),
+        (fab, {"eta": 0.9}),
+        (jma, {"kappa": -1.0}),
+        (refined, {"max_seconds": -1.0}),
+        (ddn, {"surrogate": "best"}),
+    ],
+)
+def test_settings_out_of_range_are_refused_before_the_network_is_asked(
+    case: Callable[..., Case], attack: Any, settings: dict[str, Any]
+) -> None:
+    it = case("one-hot")
+    with pytest.raises(ValueError, match=r"expected .*got|not a valid"):
+        attack(it, it.image, it.encoding, it.target, **settings)
+    assert it.seen == 0
+
+
+# Linear networks, whose nearest image is known.
+
+
+def nearest(a: Any, missing: Any) -> float:
+    """The length of the shortest delta with a delta >= missing, by scipy."""
+    found = scipy.optimize.minimize(
+        lambda delta: delta @ delta / 2,
+        np.linalg.lstsq(a, missing, rcond=None)[0],
+        jac=lambda delta: delta,
+        constraints={"type": "ineq", "fun": lambda delta: a @ delta - missing, "jac": lambda delta: a},
+        options={"ftol": 1e-14, "maxiter": 500},
+    )
+    assert found.success
+    return float(np.linalg.norm(found.x))
+
+
+@pytest.mark.parametrize("name", ["refined", "ddn", "fmn", "alma", "alma, each", "cw", "fab", "lazy"])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_nearest_image_of_a_linear_one_hot_model_is_found(linear_network: Build, name: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    w, x = rng.normal(size=(5, 48)), torch.full((3, 4, 4), 0.5, dtype=torch.float64)
+    f = linear_network(w, np.zeros(5))
+    z = w @ np.full(48, 0.5)
+    target = int(z.argsort()[0])
+    rivals = [k for k in range(5) if k != target]
+    optimum = nearest(w[target] - w[rivals], z[rivals] - z[target])
+    settings = {"refined": {"steps": 200}, "ddn": {"steps": 300}, "fmn": {"steps": 300}, "alma": {"steps": 500}}
+    settings |= {"alma, each": {"steps": 500}, "cw": {"searches": 9, "steps": 200, "c": 0.01}}
+    attack = ATTACKS[name]
+    result = run(partial(attack, **settings.get(name, {}))(f, x, OneHot(5), target))
+    slack = {"alma, each": 0.1, "cw": 0.1, "ddn": 0.1}.get(name, 0.03)  # DDN's norm moves by 5 % to the end
+    assert optimum <= result.distortion.l2 * (1 + 1e-9)
+    assert result.distortion.l2 <= optimum * (1 + slack)
