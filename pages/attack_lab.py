@@ -58,7 +58,9 @@ def wait_for(spec: ModelSpec) -> None:
 
 
 def _look_again(name: str) -> None:
-    st.info("The network is loading. This takes a few seconds after a start.", icon=":material/hourglass_top:")
+    done, total = models().progress.get(name, (0, 0))
+    rest = f"{done / 1e6:.0f} of {total / 1e6:.0f} MB are here." if total else "This takes a few seconds after a start."
+    st.info(f"The network is loading. {rest}", icon=":material/hourglass_top:")
     if models().request(name).done():
         st.rerun()
 

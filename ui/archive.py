@@ -36,7 +36,7 @@ def pack(request: Request, result: AttackResult) -> bytes:
         if name == "image":
             arrays["step_image"] = np.array([image - result.original for image in values], dtype=np.float16)
         elif name == "certificate":
-            header["step_certificate"] = [asdict(value) for value in values]
+            header["step_certificate"] = [value and asdict(value) for value in values]
         elif name in ("active", "multipliers"):  # of another length at each step
             arrays[f"step_{name}"] = np.concatenate(values) if values else np.empty(0)
             header["step_active_counts"] = [len(value) for value in values]
@@ -70,11 +70,12 @@ def _step(arrays: dict[str, Any], header: dict[str, Any], i: int) -> Step:
         name: arrays[f"step_{name}"][ragged if name in ("active", "multipliers") else i]
         for name in _names(Step, "image", "certificate", "phase")
     }
+    certificate = header["step_certificate"][i]
     scalars = {name: v.item() for name, v in values.items() if v.ndim == 0 and name != "decoded"}
     return Step(
         **{**values, **scalars},
         image=arrays["original"] + arrays["step_image"][i].astype(np.float32),
-        certificate=Certificate(**header["step_certificate"][i]),
+        certificate=Certificate(**certificate) if certificate else None,
         phase=Phase(str(arrays["step_phase"][i])),
     )
 

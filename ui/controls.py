@@ -139,20 +139,25 @@ def choose_settings() -> Settings:
     with st.expander("Attack settings"):
         values = {
             "level": st.radio(
-                "Gradient rows",
-                ["lazy", "paper"],
-                format_func={"lazy": "only those that matter (fast)", "paper": "all of them (as published)"}.get,
+                "Attack",
+                ["lazy", "paper", "refined"],
+                format_func={
+                    "lazy": "JMA, from the gradients that matter (fast)",
+                    "paper": "JMA, from all gradients (as published)",
+                    "refined": "refined: closest to the original",
+                }.get,
                 key=keep("level", default.level),
-                help="Both walk the same path. The published algorithm takes one backward pass for every logit, which "
-                "takes about a minute an iteration with 1000 classes.",
+                help="Both forms of JMA walk the same path; the published one takes one backward pass for every logit, "
+                "about a minute an iteration with 1000 classes. The refined attack takes one gradient an iteration: "
+                "it first reaches the target and then shrinks the perturbation until its iterations are used up.",
             ),
             "step": st.select_slider(
                 "Step length ε",
                 [0.05, 0.1, 0.2, 0.5, 1.0],
                 default.step,
                 key=keep("step", default.step),
-                help="L2 length of each step, for pixels from 0 to 1. Smaller steps end nearer to the original and "
-                "take longer.",
+                help="L2 length of each of JMA's steps, for pixels from 0 to 1. Smaller steps end nearer to the "
+                "original and take longer.",
             ),
             "kappa": st.slider(
                 "Margin κ",

@@ -10,7 +10,7 @@ Target = int | tuple[bool, ...]
 
 @dataclass(frozen=True)
 class Settings:
-    """The attack's knobs, as ``jma_core.jma`` names them."""
+    """The attack's knobs, as ``jma_core.jma`` names them. Level "refined" is ``jma_core.refined`` in max_iter steps."""
 
     level: str = "lazy"
     step: float = 0.2

@@ -108,14 +108,19 @@ class AttackRun:
 
     def _start(self) -> Attack:
         loaded = models().request(self.request.model).result()
-        from jma_core import jma
+        from jma_core import jma, refined
         from models.loaders import to_tensor
 
-        return jma(
+        settings = asdict(self.request.settings)
+        attack = jma
+        if self.request.settings.level == "refined":
+            del settings["level"], settings["step"]
+            attack, settings["steps"] = refined, settings.pop("max_iter")
+        return attack(
             loaded.network,
             to_tensor(self._picture, loaded.device),
             loaded.encoding,
             self.request.target,
             should_stop=self._cancelled.is_set,
-            **asdict(self.request.settings),
+            **settings,
         )

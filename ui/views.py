@@ -19,7 +19,7 @@ from ui.request import Target
 from ui.runner import AttackRun
 
 Floats = NDArray[np.floating]
-TITLES = {Phase.WALK: "step", Phase.LEAP: "full step", Phase.BISECT: "halving"}
+TITLES = {Phase.WALK: "step", Phase.LEAP: "full step", Phase.BISECT: "halving", Phase.SHRINK: "sphere"}
 
 
 @dataclass(frozen=True)
@@ -111,15 +111,15 @@ def metrics(original: Frame, frame: Frame) -> None:
         "SSIM": f"{size.ssim:.4f}",
     }
     if step := frame.step:
-        certificate = step.certificate
-        worst = max(certificate.primal, certificate.dual, certificate.gap, certificate.complementarity)
         rows |= {
-            "Active constraints": f"{len(step.active)} of {certificate.total}",
             "Backward passes": str(step.backward),
             "Forward passes": str(step.forward),
             "Seconds": f"{step.seconds:.1f}",
-            "Optimal to": f"{worst:.0e}" if certificate.holds() else f"not certified ({worst:.0e})",
         }
+        if certificate := step.certificate:
+            worst = max(certificate.primal, certificate.dual, certificate.gap, certificate.complementarity)
+            rows["Active constraints"] = f"{len(step.active)} of {certificate.total}"
+            rows["Optimal to"] = f"{worst:.0e}" if certificate.holds() else f"not certified ({worst:.0e})"
     st.table({"measure": list(rows), "value": list(rows.values())}, hide_index=True, border="horizontal")
     st.caption("Pixels run from 0 to 1. “Optimal to” certifies the step for the linearised network, not the network.")
 

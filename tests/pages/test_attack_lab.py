@@ -786,7 +786,7 @@ def test_every_setting_reaches_the_attack(lab: AppTest, monkeypatch: pytest.Monk
         raise RuntimeError("seen enough")
 
     monkeypatch.setitem(vars(jma_core), "jma", jma)
-    widget(lab.radio, "Gradient rows").set_value("paper").run()
+    widget(lab.radio, "Attack").set_value("paper").run()
     widget(lab.select_slider, "Step length ε").set_value(0.5).run()
     widget(lab.slider, "Margin κ").set_value(1.5).run()
     widget(lab.number_input, "Most iterations").set_value(7).run()
@@ -798,10 +798,24 @@ def test_every_setting_reaches_the_attack(lab: AppTest, monkeypatch: pytest.Monk
     assert shown(lab).request.settings == Settings(**settings)
 
 
+def test_the_refined_attack_spends_its_iterations_on_coming_closer(lab: AppTest) -> None:
+    stored = shown(lab).result
+    assert stored is not None
+    widget(lab.radio, "Attack").set_value("refined").run()
+    widget(lab.number_input, "Most iterations").set_value(60).run()
+    settle(press(lab, "Run"))
+    result = shown(lab).result
+    assert result is not None
+    assert result.success
+    assert (result.n_it, result.backward) == (60, 60)
+    assert result.distortion.l2 < stored.distortion.l2
+    assert not any("Optimal to" in str(table.value) for table in lab.table)
+
+
 def test_most_seconds_ends_an_attack_of_the_published_kind_too(imagenet: AppTest) -> None:
     """One iteration of it takes about a minute: the cap has to be looked at inside the iteration."""
     lab = imagenet
-    widget(lab.radio, "Gradient rows").set_value("paper").run()
+    widget(lab.radio, "Attack").set_value("paper").run()
     widget(lab.number_input, "Most seconds").set_value(1.0).run()
     press(lab, "Run")
     attack = shown(lab)
