@@ -20,4 +20,5 @@ test: .venv/dev
 
 .venv/dev: .venv/app requirements-dev.txt
 	$(BIN)/pip install -q -r requirements-dev.txt
+	-$(BIN)/pip install -q --no-deps adv-lib  # published rivals to check ours against; tests do without
 	touch $@

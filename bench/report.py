@@ -55,7 +55,7 @@ def write_json(path: Path | None, figures: dict[str, Any]) -> None:
 class NetworkClock:
     """Seconds spent in the network's forward and backward passes while ``running``."""
 
-    _TIMED = ("logits", "differentiate", "push", "_rows")
+    _TIMED = ("logits", "descend", "differentiate", "push", "rows")
 
     def __init__(self) -> None:
         self.seconds = 0.0

@@ -23,7 +23,7 @@ def solve_boxed(rows: Array, r: Array, lower: Array, upper: Array, centre: Array
     A semismooth Newton method on the dual: with the pixels that are at their bounds held there, what remains is the
     problem without a box, whose multipliers are the next iterate, or the far end of a line search (Qi and Sun 1993;
     Li, Sun and Toh 2020 for projections onto polytopes). It ends after finitely many steps, usually below ten.
-    Raises InfeasibleError when no delta within the box has B delta >= r.
+    Raises InfeasibleError when no delta within the box has B delta >= r, and ArithmeticError when it does not end.
     """
     centre = np.zeros(rows.shape[1]) if centre is None else centre
     scale = np.sqrt(np.einsum("km,km->k", rows, rows))
@@ -43,8 +43,8 @@ def solve_boxed(rows: Array, r: Array, lower: Array, upper: Array, centre: Array
         step = solve_dual(gram, gram @ multipliers - slack) - multipliers
         multipliers, delta = _search(rows, r, lower, upper, centre, multipliers, step)
         if np.abs(multipliers * scale).max() > UNREACHABLE * max(1.0, float(np.abs(upper - lower).max())):
-            break
-    raise InfeasibleError(CONTRADICTION)
+            raise InfeasibleError(CONTRADICTION)
+    raise ArithmeticError(f"the projection did not settle in {ITERATIONS} iterations")
 
 
 def _search(
@@ -59,7 +59,7 @@ def _search(
 
     delta, value = at(start)
     slope = float(step @ (r - rows @ delta))
-    for halving in range(40):
+    for halving in range(80):
         multipliers = start + step / 2**halving
         delta, found = at(multipliers)
         if found >= value + 1e-4 * slope / 2**halving - 1e-15 * abs(value):

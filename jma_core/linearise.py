@@ -26,7 +26,7 @@ from jma_core.box import solve_boxed
 from jma_core.dual import Array, Certificate, InfeasibleError, certify, solve_dual
 from jma_core.encodings import Constraints
 from jma_core.network import Network
-from jma_core.records import Halt, StopReason
+from jma_core.records import ZERO_GRADIENT, Halt, StopReason
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Solution:
     """The optimum of the linearised problem, and the proof."""
 
     delta: Tensor
-    """(C, H, W) delta* = B' lambda*, of the image's dtype and device."""
+    """(C, H, W) delta* = B' lambda*, of the image's dtype and device; clipped where the problem has a box."""
     index: NDArray[np.int64]
     """(k,) constraints with a positive multiplier."""
     multipliers: Array
@@ -42,7 +42,7 @@ class Solution:
     displacement: Array
     """(n,) d* = J delta*."""
     length: float
-    """||delta*||."""
+    """||delta*||, from the origin if that is not this image."""
     certificate: Certificate
 
 
@@ -105,6 +105,7 @@ class Linearisation:
         centre = np.zeros_like(x) if origin is None else origin.cpu().double().numpy().ravel() - x
 
         def solve(rows: Array, required: Array) -> tuple[Array, Array]:
+            _check_gradient(rows, required)
             with _halting():
                 return solve_boxed(rows, required, -x, 1 - x, centre)
 
@@ -152,8 +153,7 @@ class Linearisation:
         return shaped.to(self._x.device)  # not as float64, which MPS lacks
 
     def _solve_dual(self, gram: Array, required: Array) -> Array:
-        if required.max(initial=0.0) > 0 and not gram.any():
-            raise Halt(StopReason.ZERO_GRADIENT, "The network's gradient is zero here: no small change has an effect.")
+        _check_gradient(gram, required)
         with _halting():
             return solve_dual(gram, required)
 
@@ -174,6 +174,11 @@ class Linearisation:
             length=energy**0.5,
             certificate=certificate,
         )
+
+
+def _check_gradient(rows: Array, required: Array) -> None:
+    if required.max(initial=0.0) > 0 and not rows.any():
+        raise Halt(StopReason.ZERO_GRADIENT, ZERO_GRADIENT)
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """A classifier and its derivatives, with every pass through it counted.
 
 Passes are counted by hooks inside the autograd graph rather than by the callers: whoever takes a gradient through
-``Network`` is counted, one backward pass for each gradient row, vmapped or not.
+``Network`` is counted, one backward pass for each gradient row, vmapped or not. Only the networks that ``run_batch``
+hands out count what they ask for themselves, since several share each pass.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ class Phase(StrEnum):
     """What a step did."""
 
     WALK = "walk"
-    """The full step missed the target, so the image moved ``step`` along it."""
+    """The image moved on: in JMA, the full step missed the target and it went ``step`` along it."""
     LEAP = "leap"
     """The full step landed in the target."""
     BISECT = "bisect"
@@ -45,6 +45,9 @@ class StopReason(StrEnum):
     UNSOLVED = "unsolved"
     STALLED = "stalled"
     OUT_OF_MEMORY = "out of memory"
+
+
+ZERO_GRADIENT = "The network's gradient is zero here: no small change has an effect."
 
 
 class Halt(Exception):
@@ -82,7 +85,7 @@ class Step:
     predicted: Floats
     """(n,) d* = J delta*: where the linear model expects the full step to go."""
     realised: Floats
-    """(n,) f(clip(x + delta*)) - f(x): where it went."""
+    """(n,) f(clip(x + delta*)) - f(x): where it went; nan where that image was not looked at."""
     full_length: float
     """||delta*||, the length of the full step in [0, 1] pixel units."""
     l2: float

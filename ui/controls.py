@@ -144,7 +144,7 @@ def choose_settings() -> Settings:
                 format_func={
                     "lazy": "JMA, from the gradients that matter (fast)",
                     "paper": "JMA, from all gradients (as published)",
-                    "refined": "refined: closest to the original",
+                    "refined": "Refined, ends closest to the original",
                 }.get,
                 key=keep("level", default.level),
                 help="Both forms of JMA walk the same path; the published one takes one backward pass for every logit, "

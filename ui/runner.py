@@ -103,6 +103,7 @@ class AttackRun:
                 self.steps.append(next(self._attack))
             except StopIteration as end:
                 self.result = end.value
+                self.steps = list(end.value.steps)  # thinned, where there were many
                 return
             steps = None if steps is None else steps - 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Unpack
 
@@ -44,7 +45,7 @@ def alma(
     """Attack one image: yields a Step for every gradient and returns an AttackResult.
 
     steps  gradients in all
-    first  epsilon, L2 norm that the first step is to have, in pixel units
+    first  epsilon: the learning rate is such that a plain step along the first gradient has this L2 norm
     decay  the learning rate falls to this fraction of its first value after the first hit
     held   which constraints are held by multipliers
 
@@ -68,6 +69,7 @@ def _alma(trail: Trail, steps: int, first: float, decay: float, held: Held) -> G
             rate = _rate(x0, gradient, first)
         else:
             gradient = gradient + unit(x - x0)  # the norm's own
+        lagrangian.commit()
         if trail.hit(z):
             hit_at, lagrangian.hit = min(hit_at, k), True
         squares = MOMENTUM * squares + (1 - MOMENTUM) * gradient**2
@@ -78,31 +80,48 @@ def _alma(trail: Trail, steps: int, first: float, decay: float, held: Held) -> G
 
 
 class _Lagrangian:
-    """The penalty-Lagrangian term of the constraints' values, with its multipliers; ``hit`` once there was a hit."""
+    """The penalty-Lagrangian term of the constraints' values, with its multipliers; ``hit`` once there was a hit.
+
+    Calls change nothing until ``commit``, for a pass that runs out of memory is tried again.
+    """
 
     def __init__(self, held: Held) -> None:
         self.hit = False
         self._held = held
-        self._count = 0
+        self._state: _Multipliers | None = None
 
     def __call__(self, values: Tensor) -> Tensor:
-        if self._count == 0:
-            self._scale = values.detach().abs().mean()
-        y = _worst(values) if self._held == Held.WORST else 1e-4 - values / self._scale  # satisfied where y < 0
-        self._update(y.detach())
-        return _penalty(y, self._rho, self._mu).sum()
+        state = self._state
+        scale = state.scale if state else values.detach().abs().mean()
+        y = _worst(values) if self._held == Held.WORST else 1e-4 - values / scale  # satisfied where y < 0
+        known = y.detach()
+        one = torch.ones_like(known)
+        self._next = state.updated(known, self.hit) if state else _Multipliers(1, one, one, known, scale)
+        return _penalty(y, self._next.rho, self._next.mu).sum()
 
-    def _update(self, y: Tensor) -> None:
-        if self._count == 0:
-            self._mu, self._rho, self._earlier = torch.ones_like(y), torch.ones_like(y), y
-        elif (self._count + 1) % CHECK == 0:
-            stuck = (y >= TAU * self._earlier) & (y >= 0) & (not self.hit)
-            self._rho = torch.where(stuck, GROWTH * self._rho, self._rho)
-            self._earlier = y
-        if self._count:
-            slope = torch.func.grad(lambda y: _penalty(y, self._rho, self._mu).sum())(y)
-            self._mu = (MOMENTUM * self._mu + (1 - MOMENTUM) * slope).clamp(1e-6, 1e12)
-        self._count += 1
+    def commit(self) -> None:
+        """Go on with the multipliers of the last call."""
+        self._state = self._next
+
+
+@dataclass(frozen=True)
+class _Multipliers:
+    """Those after ``count`` steps, with y as it was at the last check."""
+
+    count: int
+    mu: Tensor
+    rho: Tensor
+    earlier: Tensor
+    scale: Tensor
+
+    def updated(self, y: Tensor, hit: bool) -> _Multipliers:
+        rho, earlier = self.rho, self.earlier
+        if (self.count + 1) % CHECK == 0:
+            stuck = (y >= TAU * earlier) & (y >= 0) & (not hit)
+            rho, earlier = torch.where(stuck, GROWTH * rho, rho), y
+        slope = torch.func.grad(lambda y: _penalty(y, rho, self.mu).sum())(y)
+        mu = (MOMENTUM * self.mu + (1 - MOMENTUM) * slope).clamp(1e-6, 1e12)
+        return _Multipliers(self.count + 1, mu, rho, earlier, self.scale)
 
 
 def _worst(values: Tensor) -> Tensor:

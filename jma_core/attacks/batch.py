@@ -38,7 +38,8 @@ def run_batch(
 
     ``settings`` are the attack's keywords, the same for all; ``memory``, in bytes, is for all together. Results are
     those of single attacks, up to rounding, which differs with the size of a batch. Seconds include what an attack
-    waits for the others. Raises ValueError unless there are N targets.
+    waits for the others. Results hold two steps each unless ``kept`` says otherwise. Raises ValueError unless there are
+    N targets, and for what the attack refuses, before any of them runs.
     """
     targets = list(targets)
     if len(targets) != len(images):
@@ -46,12 +47,9 @@ def run_batch(
     if not targets:
         return []
     host = _Host(f, memory)
-    room = host.room(check_image(images[0], settings.get("device")))
-
-    def attacked(x: Tensor, target: Target) -> AttackResult:
-        return run(attack(f, x, encoding, target, host=host, **settings))
-
-    return host.serve([partial(attacked, x, target) for x, target in zip(images, targets, strict=True)], room)
+    settings = {"kept": 2, **settings, "host": host}
+    attacks = [attack(f, x, encoding, target, **settings) for x, target in zip(images, targets, strict=True)]
+    return host.serve(attacks, host.room(check_image(images[0], settings.get("device"))))
 
 
 class _Host:
@@ -73,12 +71,15 @@ class _Host:
         return answer
 
     def room(self, x: Tensor) -> int:
-        """How many attacks on images like ``x`` fit into memory."""
-        return self._network.measure(x[None])
+        """How many attacks on images like ``x`` fit into memory; one, which will halt, if not even one does."""
+        try:
+            return self._network.measure(x[None])
+        except Halt:
+            return 1
 
-    def serve(self, attacks: list[Callable[[], AttackResult]], room: int) -> list[AttackResult]:
+    def serve(self, attacks: list[Attack], room: int) -> list[AttackResult]:
         """Run the attacks to their ends, so many at a time."""
-        seats = [greenlet(attack) for attack in attacks]
+        seats = [greenlet(partial(run, attack)) for attack in attacks]
         results: dict[int, AttackResult] = {}
         asked: dict[int, Asked] = {}
         while len(results) < len(seats):
@@ -128,23 +129,27 @@ class _Shared:
 
     def __init__(self, network: Network, images: Tensor) -> None:
         self._network = network
-        self._pixels = images[0].numel()
+        self._images = images
         self.z, self._pull = network.pullback(images)
 
     def rows(self, wishes: list[tuple[int, Tensor]]) -> list[Tensor]:
         """For each wish, a place in the batch and cotangents (k, n), the rows (k, m). Others get cotangents of zero."""
         most = max(len(cotangents) for _, cotangents in wishes)
-        padded = torch.zeros(most, *self.z.shape, dtype=self.z.dtype)
+        padded = self.z.new_zeros(most, *self.z.shape)
         for place, cotangents in wishes:
             padded[: len(cotangents), place] = cotangents
-        rows = self._network.rows(self._pull, padded, self._pixels * len(self.z)).reshape(
-            most, len(self.z), self._pixels
-        )
+        try:
+            rows = self._network.rows(self._pull, padded, self._images.numel()).reshape(*padded.shape[:2], -1)
+        except Halt as halt:
+            if halt.reason != StopReason.OUT_OF_MEMORY or len(self.z) == 1:
+                raise
+            alone = {place: _Shared(self._network, self._images[place : place + 1]) for place, _ in wishes}
+            return [alone[place].rows([(0, cotangents)])[0] for place, cotangents in wishes]
         return [rows[: len(cotangents), place] for place, cotangents in wishes]
 
 
 class _Guest(Network):
-    """The network of one attack: counts its passes, and asks the host for them."""
+    """The network of one attack: asks the host for its passes, and counts them, for the host's count is everyone's."""
 
     def __init__(self, host: _Host, f: Classifier, should_stop: Callable[[], bool]) -> None:
         super().__init__(f, should_stop=should_stop)
@@ -169,6 +174,7 @@ class _Guest(Network):
         z, shared, place = self._host.ask(self._host.differentiate, x)
 
         def rows(cotangents: Tensor) -> Tensor:
+            self.check_stop()
             self.backward += len(cotangents)
             return finite(self._host.ask(shared.rows, (place, cotangents)))
 

@@ -1,7 +1,8 @@
 """FAB, the fast adaptive boundary attack (Croce and Hein 2020), for the L2 norm, with a target of any encoding.
 
 The publication moves to the nearest of the linearised boundaries with other classes, or with one class it is told. A
-target of several labels has several boundaries, so that here both projections are onto all constraints at once.
+target of several labels has several boundaries, so that here both projections are onto all constraints at once; an
+image within the target is its own projection, and is drawn to the original's.
 """
 
 from __future__ import annotations
@@ -55,11 +56,11 @@ def _fab(trail: Trail, steps: int, alpha: float, beta: float, eta: float) -> Gen
         trail.start(local.z)
         near = local.solve_boxed()
         back = local.solve_boxed(near.index, origin=x0)
-        weight = min(alpha, near.length / (near.length + back.length)) if near.length else 0.0
+        weight = min(alpha, near.length / (near.length + back.length)) if near.length else alpha
         from_x, from_x0 = x + eta * near.delta, x0 + eta * (x + back.delta - x0)
         x = ((1 - weight) * from_x + weight * from_x0).clamp(0, 1)
         z = network.logits(x)
-        yield from trail.emit(k + 1, Phase.WALK, x, z, near, z - local.z)
+        yield from trail.emit(k + 1, Phase.WALK, x, z, near)
         if trail.hit(z):
             x = x0 + beta * (x - x0)
     return trail.ending(steps)

@@ -63,5 +63,5 @@ def _fmn(
             norm = now + abs(float(loss(trail.goal.values(z)))) / max(length(gradient), 1e-12)
         norm = min(norm, largest)
         delta = x - x0 - rate * (0.01 + 0.99 * annealed) * unit(gradient)
-        x = (x0 + min(1.0, norm / length(delta)) * delta).clamp(0, 1)
+        x = (x0 + min(1.0, norm / max(length(delta), 1e-12)) * delta).clamp(0, 1)
     return trail.ending(steps)

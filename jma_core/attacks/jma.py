@@ -70,7 +70,7 @@ def _walk(trail: Trail, level: Level, step: float, max_iter: int, bisections: in
     local = Linearisation(network, x, goal)  # eq. (12), (13)
     trail.start(local.z)
     for iteration in range(1, max_iter + 1):
-        trail.check_time()
+        network.check_stop()
         solution = local.solve_full() if level == Level.PAPER else local.solve_lazy(active)  # eq. (23), (24)
         if solution.length == 0:
             # Departs from the paper: every constraint holds, yet the decoder disagrees (ECOC's tanh, or rounding
@@ -82,6 +82,7 @@ def _walk(trail: Trail, level: Level, step: float, max_iter: int, bisections: in
         z_full = network.logits(full)
         emit: Emit = partial(trail.emit, iteration, solution=solution, realised=z_full - local.z)
         if trail.hit(z_full):
+            del local  # and with it the graph
             yield from emit(Phase.LEAP, full, z_full)
             return (yield from _bisect(trail, emit, full, x, bisections))
         before, x = x, (x + step / solution.length * solution.delta).clamp(0, 1)

@@ -5,14 +5,11 @@ Each takes the values A z - h (p,) of the constraints, >= 0 where satisfied, and
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import StrEnum
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-
-Loss = Callable[[Tensor], Tensor]
 
 
 class Surrogate(StrEnum):

@@ -15,13 +15,12 @@ from jma_core.encodings import Encoding, Target
 from jma_core.linearise import Solution
 from jma_core.metrics import distortion
 from jma_core.network import MIB, Classifier, Network, never
-from jma_core.records import AttackResult, Halt, Phase, Step, StopReason
+from jma_core.records import ZERO_GRADIENT, AttackResult, Halt, Phase, Step, StopReason
 
 Attack = Generator[Step, None, AttackResult]
 Ending = tuple[StopReason, str]
 SUCCESS: Ending = (StopReason.SUCCESS, "The decoder reads the target labels.")
 KEPT = 256
-"""Steps that a result holds at most. Of a longer attack every second, fourth, ... step is kept, and the last."""
 
 
 class Common(TypedDict, total=False):
@@ -37,6 +36,8 @@ class Common(TypedDict, total=False):
     """Where to run: "cpu", "cuda", "mps"; the image's own by default."""
     memory: int
     """Bytes that a chunk of gradient rows may hold; 256 MiB."""
+    kept: int
+    """Steps that the result holds at most, 256: of a longer attack every second, fourth, ... one, and the last."""
     host: Callable[..., Network]
     """Makes the Network through which the attack sees f; ``run_batch`` has its own."""
 
@@ -52,18 +53,20 @@ def begin(
     should_stop: Callable[[], bool] = never,
     device: torch.device | str | None = None,
     memory: int = 256 * MIB,
+    kept: int = KEPT,
     host: Callable[..., Network] = Network,
 ) -> Trail:
     """The trail of a new attack. Raises ValueError for an image, a target or a setting that is out of range."""
-    if not (0 <= kappa < math.inf and max_seconds >= 0):
-        raise ValueError(f"expected a finite kappa >= 0 and max_seconds >= 0, got {kappa:g} and {max_seconds:g}")
+    if not (0 <= kappa < math.inf and max_seconds >= 0 and kept >= 2):
+        expected = "a finite kappa >= 0, max_seconds >= 0 and kept >= 2"
+        raise ValueError(f"expected {expected}, got {kappa:g}, {max_seconds:g} and {kept}")
 
     def interrupted() -> bool:  # asked between chunks of rows, for an iteration may take a minute
         trail.check_time()
         return should_stop()
 
     network = host(f, memory=memory, should_stop=interrupted)
-    trail = Trail(network, check_image(x, device), encoding, target, kappa=kappa, max_seconds=max_seconds)
+    trail = Trail(network, check_image(x, device), encoding, target, kappa=kappa, max_seconds=max_seconds, kept=kept)
     return trail
 
 
@@ -71,7 +74,15 @@ class Trail:
     """The past of one attack on the image ``x0`` (C, H, W)."""
 
     def __init__(
-        self, network: Network, x0: Tensor, encoding: Encoding, target: Target, *, kappa: float, max_seconds: float
+        self,
+        network: Network,
+        x0: Tensor,
+        encoding: Encoding,
+        target: Target,
+        *,
+        kappa: float,
+        max_seconds: float,
+        kept: int = KEPT,
     ) -> None:
         self.network = network
         self.x0 = x0
@@ -80,6 +91,7 @@ class Trail:
         self.goal = encoding.constraints(target, kappa)
         self.kappa = kappa
         self._max_seconds = max_seconds
+        self._kept = kept
         self._seconds = 0.0
         self._resumed = time.perf_counter()
         self._steps: list[Step] = []
@@ -105,7 +117,10 @@ class Trail:
         """f(x) (n,) and the gradient (C, H, W) at x of a loss of the constraints' values (p,)."""
         self.network.check_stop()
         z, gradient = self.network.descend(x, lambda z: loss(self.goal.values(z)))
+        first = self._z0 is None
         self.start(z)
+        if first and not gradient.any():
+            raise Halt(StopReason.ZERO_GRADIENT, ZERO_GRADIENT)
         return z, gradient
 
     def start(self, z: Tensor) -> None:
@@ -179,7 +194,7 @@ class Trail:
         if self._emitted % self._stride == 0:
             self._steps.append(step)
         self._emitted += 1
-        if len(self._steps) == KEPT:
+        if len(self._steps) == self._kept:
             del self._steps[1::2]
             self._stride *= 2
 
@@ -270,7 +285,9 @@ def length(delta: Tensor) -> float:
 
 def unit(delta: Tensor) -> Tensor:
     """The tensor at L2 norm 1, or zero if it is zero."""
-    shortened: Tensor = delta / torch.linalg.vector_norm(delta).clamp_min(torch.finfo(delta.dtype).tiny)
+    tiny = torch.finfo(delta.dtype).tiny
+    scaled = delta / delta.abs().max().clamp_min(tiny)  # whose squares do not underflow
+    shortened: Tensor = scaled / torch.linalg.vector_norm(scaled).clamp_min(tiny)
     return shortened
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import daqp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -15,7 +15,9 @@ from jma_core.dual import InfeasibleError, solve_dual
 Floats = NDArray[np.float64]
 
 
-def problem(seed: int, centred: bool, tight: float) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+def problem(
+    seed: int, centred: bool, tight: float, binary: bool = False
+) -> tuple[Floats, Floats, Floats, Floats, Floats]:
     """Rows, r, bounds and centre; pixels often start on a bound, and rows are sometimes parallel."""
     rng = np.random.default_rng(seed)
     k = int(rng.integers(1, 9))
@@ -23,7 +25,7 @@ def problem(seed: int, centred: bool, tight: float) -> tuple[Floats, Floats, Flo
     rows = rng.normal(size=(k, m))
     if k > 1 and seed % 3 == 0:
         rows[-1] = rows[0] * rng.uniform(0.5, 2)
-    x = rng.choice([0.0, 1.0, rng.uniform()], size=m)
+    x = rng.choice([0.0, 1.0] if binary else [0.0, 1.0, rng.uniform()], size=m)
     r = rows @ np.clip(0.5 * rng.normal(size=m), -x, 1 - x) + tight * rng.uniform(-1, 1, size=k)
     return rows, r, -x, 1 - x, 0.2 * rng.normal(size=m) if centred else np.zeros(m)
 
@@ -36,9 +38,10 @@ def by_daqp(rows: Floats, r: Floats, lower: Floats, upper: Floats, centre: Float
     return np.asarray(answer[0]) if answer[2] == 1 else None
 
 
-@given(seed=st.integers(0, 2**32), centred=st.booleans(), tight=st.sampled_from([0.0, 0.3, 2.0]))
-def test_the_projection_is_that_of_daqp(seed: int, centred: bool, tight: float) -> None:
-    rows, r, lower, upper, centre = problem(seed, centred, tight)
+@settings(max_examples=1000)
+@given(st.integers(0, 2**32), st.booleans(), st.sampled_from([0.0, 0.3, 2.0]), st.booleans())
+def test_the_projection_is_that_of_daqp(seed: int, centred: bool, tight: float, binary: bool) -> None:
+    rows, r, lower, upper, centre = problem(seed, centred, tight, binary)
     expected = by_daqp(rows, r, lower, upper, centre)
     if expected is None:
         with pytest.raises(InfeasibleError):

@@ -622,14 +622,15 @@ def test_a_request_to_stop_ends_with_the_best_iterate(case: Callable[..., Case],
 
 
 def test_a_request_to_stop_is_heard_between_rows(case: Callable[..., Case]) -> None:
-    """Six rows an iteration, one a chunk: the eighth question comes before the second row of the second iteration."""
+    """One question before an iteration, and one before each of its six rows: the tenth is for the second row of the
+    second iteration."""
     it = case("multi-label", 2)
     asked = 0
 
     def should_stop() -> bool:
         nonlocal asked
         asked += 1
-        return asked == 8
+        return asked == 10
 
     result = it.attack(level="paper", memory=1, should_stop=should_stop)
     assert (result.reason, result.backward, len(result.steps)) == (StopReason.STOPPED, 7, 1)
