@@ -49,12 +49,14 @@ def fab(
 
 
 def _fab(trail: Trail, steps: int, alpha: float, beta: float, eta: float) -> Generator[Step, None, Ending]:
-    network, x0, x = trail.network, trail.x0, trail.x0
+    network, x0, x, goal, margin = trail.network, trail.x0, trail.x0, trail.goal, trail.kappa
     for k in range(steps):
         network.check_stop()
-        local = Linearisation(network, x, trail.goal)
+        local = Linearisation(network, x, goal)
         trail.start(local.z)
         near = local.solve_boxed()
+        if near.length == 0 and not trail.hit(local.z):
+            margin, goal = trail.demand_more(margin, local.z)
         back = local.solve_boxed(near.index, origin=x0)
         weight = min(alpha, near.length / (near.length + back.length)) if near.length else alpha
         from_x, from_x0 = x + eta * near.delta, x0 + eta * (x + back.delta - x0)

@@ -73,10 +73,8 @@ def _walk(trail: Trail, level: Level, step: float, max_iter: int, bisections: in
         network.check_stop()
         solution = local.solve_full() if level == Level.PAPER else local.solve_lazy(active)  # eq. (23), (24)
         if solution.length == 0:
-            # Departs from the paper: every constraint holds, yet the decoder disagrees (ECOC's tanh, or rounding
-            # on the boundary), so no delta is left to take. Ask for more margin until it agrees.
-            margin = max(2 * margin, 0.1 * float(local.z.abs().max()), 1e-3)
-            local = Linearisation(network, x, goal := trail.encoding.constraints(trail.target, margin))
+            margin, goal = trail.demand_more(margin, local.z)  # departs from the paper, which has no delta to take
+            local = Linearisation(network, x, goal)
             continue
         full = (x + solution.delta).clamp(0, 1)
         z_full = network.logits(full)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jma_core.encodings import Encoding, Target
+from jma_core.encodings import Constraints, Encoding, Target
 from jma_core.linearise import Solution
 from jma_core.metrics import distortion
 from jma_core.network import MIB, Classifier, Network, never
@@ -141,6 +141,14 @@ class Trail:
     def hit(self, z: Tensor) -> bool:
         """Whether logits (n,) are where the attack wants them: decoded to the target, with the margin if one is set."""
         return self._decodes(z) and (self.kappa == 0 or bool((self.goal.values(z) >= 0).all()))
+
+    def demand_more(self, margin: float, z: Tensor) -> tuple[float, Constraints]:
+        """A larger margin and its constraints, for when all hold with this one, yet the decoder disagrees.
+
+        That is ECOC's tanh, or rounding on the boundary. Asked for again and again until the decoder agrees.
+        """
+        margin = max(2 * margin, 0.1 * float(z.abs().max()), 1e-3)
+        return margin, self.encoding.constraints(self.target, margin)
 
     def check_time(self) -> None:
         """Raises Halt when the time is up."""
