@@ -10,22 +10,25 @@ import time
 from functools import partial
 
 import numpy as np
+import torch
 
-from bench.engine import cases
 from bench.report import arguments, print_table, write_json
+from bench.zoo import cases, test_pictures
 from jma_core import jma, refined, run, run_batch
 from jma_core.attacks.ddn import ddn
 from models.loaders import best_device, load
 from models.registry import MODELS
 
+MODEL = "cifar10-ecoc16"
 ATTACKS = {"JMA, lazy": jma, "refined": partial(refined, steps=100), "DDN": partial(ddn, steps=100)}
 
 
 def main() -> None:
     """Time every attack both ways."""
     options = arguments("A batch against as many single attacks", data=True)
-    model = load(MODELS["cifar10-ecoc16"], best_device())
-    images, targets = cases(model, 0, options.data, 8 if options.quick else 32)
+    model = load(MODELS[MODEL], best_device())
+    drawn = list(cases(model, test_pictures(MODEL, options.data), 8 if options.quick else 32))
+    images, targets = torch.stack([x for x, _ in drawn]), [target for _, target in drawn]
     f, encoding = model.network, model.encoding
     rows, figures = [], {}
     for name, attack in ATTACKS.items():

@@ -80,19 +80,19 @@ def test_pictures(name: str, data: Path) -> Split:
     return sum(rest, start=first) if name in RECIPES else first
 
 
-def cases(model: LoadedModel, split: Split, count: int) -> Iterator[tuple[Tensor, int | list[bool]]]:
-    """``count`` images with a random target each, drawn with a fixed seed."""
+def cases(model: LoadedModel, split: Split, count: int, flips: int = 1) -> Iterator[tuple[Tensor, int | list[bool]]]:
+    """``count`` images with a random target each, drawn with a fixed seed: another class, or so many labels flipped."""
     rng = np.random.default_rng(SEED)
     drawn = 0
     for number in rng.permutation(len(split)):
-        x = to_tensor(model.spec.preprocessing(split.photos[int(number)]))
+        x = to_tensor(model.spec.preprocessing(split.photos[int(number)]), model.device)
         with torch.no_grad():
-            decoded = model.encoding.decode(model.network(x[None])[0])
+            decoded = model.encoding.decode(model.network(x[None])[0]).cpu()
         if model.spec.encoding is Kind.MULTI_LABEL:
-            target = decoded.clone()
-            flipped = int(rng.integers(len(target)))
-            target[flipped] = ~target[flipped]
-            yield x, target.tolist()
+            flipped: set[int] = set()
+            while len(flipped) < flips:
+                flipped.add(int(rng.integers(len(decoded))))
+            yield x, [bool(present) != (j in flipped) for j, present in enumerate(decoded)]
         elif model.spec.name in RECIPES and int(decoded) != split.targets[number]:
             continue
         else:
