@@ -9,7 +9,7 @@ from typing import Unpack
 from torch import Tensor
 
 from jma_core.attacks.surrogates import Surrogate
-from jma_core.attacks.trail import Attack, Common, Ending, Trail, begin, largest_norm, length, unit
+from jma_core.attacks.trail import Attack, Common, Ending, Trail, begin, cosine, largest_norm, length, unit
 from jma_core.encodings import Encoding, Target
 from jma_core.network import Classifier
 from jma_core.records import Phase, Step
@@ -51,7 +51,7 @@ def _fmn(
     for k in range(steps):
         z, gradient = trail.descend(x, loss)
         yield from trail.emit(k + 1, Phase.WALK, x, z)
-        annealed = (1 + math.cos(math.pi * k / steps)) / 2
+        annealed = cosine(k, steps)
         factor = gamma[1] + (gamma[0] - gamma[1]) * annealed
         now = length(x - x0)
         if trail.hit(z):

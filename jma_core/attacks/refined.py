@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from jma_core.attacks.trail import Attack, Common, Ending, Trail, begin, length, unit
+from jma_core.attacks.trail import Attack, Common, Ending, Trail, begin, cosine, length, unit
 from jma_core.encodings import Encoding, Target
 from jma_core.network import Classifier
 from jma_core.records import Phase, Step
@@ -85,7 +85,7 @@ def _shrink(trail: Trail, x: Tensor, done: int, steps: int) -> Generator[Step]:
     for k in range(done, steps):
         z, gradient = trail.descend(x, _worst)
         yield from trail.emit(k + 1, Phase.SHRINK, x, z)
-        annealed = (1 + math.cos(math.pi * (k - done) / (steps - done))) / 2
+        annealed = cosine(k - done, steps - done)
         a, c = (last + (first - last) * annealed for first, last in (TURN, SHRINK))
         radius = length(x - trail.x0) * (1 - c) if trail.hit(z) else radius * (1 + GROWTH * c)
         x = _turned(trail, x, gradient, a, radius)

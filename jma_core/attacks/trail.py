@@ -134,7 +134,7 @@ class Trail:
         if len(z) != self.encoding.n:
             raise ValueError(f"expected {self.encoding.n} logits, as the encoding has, got {len(z)} from the network")
         self._z0 = z
-        self._best, self._best_rank = (self.x0, z), self._rank(self.x0, z)
+        self._best, self._best_rank = (self.x0, z), self._rank(z, 0.0)
         if self._best_rank[0]:
             raise Halt(StopReason.NOTHING_TO_DO, "The image already has the target labels.")
 
@@ -192,7 +192,7 @@ class Trail:
         self._resumed = time.perf_counter()
 
     def _note(self, step: Step, x: Tensor, z: Tensor) -> None:
-        rank = self._rank(x, z)
+        rank = self._rank(z, step.l2)
         if rank > self._best_rank:
             self._best, self._best_rank = (x, z), rank
             if rank[0]:
@@ -252,10 +252,10 @@ class Trail:
             self._judged = z, said
         return self._judged[1]
 
-    def _rank(self, x: Tensor, z: Tensor) -> tuple[bool, bool, float]:
+    def _rank(self, z: Tensor, l2: float) -> tuple[bool, bool, float]:
         """Hits above misses; among hits the nearest, among misses the one with the best worst constraint."""
         hit = self.hit(z)
-        return hit, self._decodes(z), -_distance(x, self.x0) if hit else float(self.goal.values(z).min())
+        return hit, self._decodes(z), -l2 if hit else float(self.goal.values(z).min())
 
 
 def run(attack: Attack) -> AttackResult:
@@ -284,6 +284,11 @@ def _array(tensor: Tensor) -> Any:
 
 def _distance(a: Tensor, b: Tensor) -> float:
     return float(torch.linalg.vector_norm((a - b).cpu().double()))
+
+
+def cosine(k: int, steps: int) -> float:
+    """What anneals a rate: from 1 at the first of so many steps to 0 after the last, by half a cosine."""
+    return (1 + math.cos(math.pi * k / steps)) / 2
 
 
 def length(delta: Tensor) -> float:
