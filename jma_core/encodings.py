@@ -9,6 +9,7 @@ counts as success" (the decoder) cannot drift apart. Logits are z in R^n; a targ
 | ECOC        | argmax_k c_k . tanh(z)         | (c_t - c_i) . z >= kappa       | l - 1 |
 | multi-label | z_j > tau_j                    | s_j (z_j - tau_j) >= kappa     | n     |
 
+Labels of a multi-label target may be left free (-1): they have no constraint, and p is the number of the others.
 Sources: section III of the JMA paper (Tondi et al.) for the decoders, eqs. (9) and (27) for the constraints.
 """
 
@@ -23,6 +24,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
+
+from jma_core.records import FREE
 
 Target = int | Sequence[bool] | Sequence[int] | Tensor
 
@@ -65,7 +68,10 @@ class Encoding(Protocol):
         ...
 
     def fraction_right(self, z: Tensor, target: Target) -> float:
-        """Fraction in [0, 1] of labels (bits for ECOC) of logits (n,) that agree with the target: the paper's bASR."""
+        """Fraction in [0, 1] of labels (bits for ECOC) of logits (n,) that agree with the target: the paper's bASR.
+
+        Free labels do not count.
+        """
         ...
 
 
@@ -180,7 +186,10 @@ class _CodewordConstraints:
 
 
 class MultiLabel:
-    """n independent labels; label j is present where its logit exceeds its threshold tau_j (zero unless given)."""
+    """n independent labels; label j is present where its logit exceeds its threshold tau_j (zero unless given).
+
+    A target says of each label whether it is wanted present (1), absent (0), or may be either (-1).
+    """
 
     def __init__(self, thresholds: Sequence[float] | Tensor | int) -> None:
         """``thresholds``: (n,) in logit units, or just the number n of labels for thresholds of zero."""
@@ -192,19 +201,22 @@ class MultiLabel:
 
     def check_target(self, target: Target) -> Tensor:
         t = _as_tensor(target)
-        if t.shape != (self.n,) or not bool(((t == 0) | (t == 1)).all()):
-            raise ValueError(f"expected {self.n} target labels, each present (1) or absent (0), got {target!r}")
-        return t.bool().cpu()
+        if t.shape != (self.n,) or not bool(((t == 0) | (t == 1) | (t == FREE)).all()) or bool((t == FREE).all()):
+            expected = f"{self.n} target labels, each present (1), absent (0) or free (-1), and not all of them free"
+            raise ValueError(f"expected {expected}, got {target!r}")
+        return t.to(torch.int8).cpu()
 
     def decode(self, z: Tensor) -> Tensor:
         return z > self.thresholds.to(z)
 
     def constraints(self, target: Target, kappa: float = 0.0) -> Constraints:
-        sign = self.check_target(target).float() * 2 - 1
-        return _ThresholdConstraints(sign, self.thresholds, torch.arange(self.n), kappa)
+        wanted = self.check_target(target)
+        labels = torch.nonzero(wanted != FREE)[:, 0]
+        return _ThresholdConstraints(wanted[labels] * 2.0 - 1, self.thresholds[labels], labels, self.n, kappa)
 
     def fraction_right(self, z: Tensor, target: Target) -> float:
-        return float((self.decode(z).cpu() == self.check_target(target)).float().mean())
+        wanted = self.check_target(target)
+        return float((self.decode(z).cpu() == wanted)[wanted != FREE].float().mean())
 
 
 @dataclass(frozen=True)
@@ -212,10 +224,11 @@ class _ThresholdConstraints:
     sign: Tensor
     thresholds: Tensor
     labels: Tensor
+    n: int
     kappa: float
 
     def values(self, z: Tensor) -> Tensor:
-        return self.sign.to(z) * (z - self.thresholds.to(z)) - self.kappa
+        return self.sign.to(z) * (z[..., self.labels.to(z.device)] - self.thresholds.to(z)) - self.kappa
 
     def rows(self, index: Tensor) -> Tensor:
-        return torch.diag(self.sign)[index]
+        return self.sign[index, None] * functional.one_hot(self.labels[index], self.n)

@@ -16,6 +16,13 @@ from jma_core.dual import Certificate
 from jma_core.metrics import Distortion
 
 Floats = NDArray[np.floating]
+FREE = -1
+"""What a target says of a label that may be present or absent."""
+
+
+def reads(decoded: Any, target: Any) -> bool:
+    """Whether a decoder's answer is the target, free labels aside. Both are arrays, or both tensors on the CPU."""
+    return bool(((decoded == target) | (target == FREE)).all())
 
 
 class Phase(StrEnum):
@@ -111,11 +118,12 @@ class AttackResult:
     last: Floats
     """The last image whose logits are known: after a failure, the point where it failed."""
     target: NDArray[Any]
+    """() int64 class, or (n,) int8 labels: 1 present, 0 absent, -1 free."""
     decoded_before: NDArray[Any]
     decoded: NDArray[Any]
     """What the decoder says of ``original`` and of ``image``."""
     success: bool
-    """Whether ``decoded`` is ``target``."""
+    """Whether ``decoded`` is ``target``, free labels aside."""
     reason: StopReason
     detail: str
     """One sentence for people."""

@@ -46,7 +46,7 @@ def jma(
 
     f            maps images (N, C, H, W) in [0, 1] to logits (N, n); already on the device and in eval mode
     x            image (C, H, W), float32 or float64, in [0, 1]
-    target       what the encoding should decode: a class index, or n labels present or absent
+    target       what the encoding should decode: a class index, or n labels present (1), absent (0) or free (-1)
     step         epsilon, L2 length of a walking step in pixel units; the paper uses 0.05 to 1
     max_iter     n_it,max, cap on linearisations
     bisections   n_bs, halvings of the last segment once it crosses into the target

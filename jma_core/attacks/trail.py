@@ -15,7 +15,7 @@ from jma_core.encodings import Constraints, Encoding, Target
 from jma_core.linearise import Solution
 from jma_core.metrics import distortion
 from jma_core.network import MIB, Classifier, Network, never
-from jma_core.records import ZERO_GRADIENT, AttackResult, Halt, Phase, Step, StopReason
+from jma_core.records import ZERO_GRADIENT, AttackResult, Halt, Phase, Step, StopReason, reads
 
 Attack = Generator[Step, None, AttackResult]
 Ending = tuple[StopReason, str]
@@ -114,9 +114,12 @@ class Trail:
         return self.result(reason, detail)
 
     def descend(self, x: Tensor, loss: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-        """f(x) (n,) and the gradient (C, H, W) at x of a loss of the constraints' values (p,)."""
+        """f(x) (n,) and the gradient (C, H, W) at x of a loss of the constraints' values (p,).
+
+        Raises ValueError when the logits are not as many as the encoding's.
+        """
         self.network.check_stop()
-        z, gradient = self.network.descend(x, lambda z: loss(self.goal.values(z)))
+        z, gradient = self.network.descend(x, lambda z: loss(self.goal.values(self._checked(z))))
         first = self._z0 is None
         self.start(z)
         if first and not gradient.any():
@@ -131,9 +134,7 @@ class Trail:
         """
         if self._z0 is not None:
             return
-        if len(z) != self.encoding.n:
-            raise ValueError(f"expected {self.encoding.n} logits, as the encoding has, got {len(z)} from the network")
-        self._z0 = z
+        self._z0 = self._checked(z)
         self._best, self._best_rank = (self.x0, z), self._rank(z, 0.0)
         if self._best_rank[0]:
             raise Halt(StopReason.NOTHING_TO_DO, "The image already has the target labels.")
@@ -242,13 +243,18 @@ class Trail:
             steps=tuple(steps),
         )
 
+    def _checked(self, z: Tensor) -> Tensor:
+        if len(z) != self.encoding.n:
+            raise ValueError(f"expected {self.encoding.n} logits, as the encoding has, got {len(z)} from the network")
+        return z
+
     def _clock(self) -> float:
         return self._seconds + time.perf_counter() - self._resumed
 
     def _decodes(self, z: Tensor) -> bool:
         """Whether the decoder, the only judge of success, says the target. Asked several times of the same logits."""
         if z is not self._judged[0]:
-            said = bool(z.isfinite().all()) and torch.equal(self.encoding.decode(z).cpu(), self.target)
+            said = bool(z.isfinite().all()) and reads(self.encoding.decode(z).cpu(), self.target)
             self._judged = z, said
         return self._judged[1]
 

@@ -78,8 +78,8 @@ def written_out() -> Callable[..., tuple[Floats, Floats]]:
 
     def write(encoding: Any, target: Any, kappa: float = 0.0) -> tuple[Floats, Floats]:
         if hasattr(encoding, "thresholds"):
-            s = np.where(np.asarray(target), 1.0, -1.0)
-            return np.diag(s), s * encoding.thresholds.double().numpy() + kappa
+            s, decided = np.where(np.asarray(target) == 1, 1.0, -1.0), np.asarray(target) != -1
+            return np.diag(s)[decided], (s * encoding.thresholds.double().numpy() + kappa)[decided]
         codes = encoding.codebook.double().numpy() if hasattr(encoding, "codebook") else np.eye(encoding.n)
         rivals = [i for i in range(len(codes)) if i != target]
         return np.array([codes[target] - codes[i] for i in rivals]), np.full(len(rivals), kappa)

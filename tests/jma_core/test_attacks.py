@@ -199,6 +199,17 @@ def test_a_batch_refuses_a_bad_target_before_anything_runs(case: Callable[..., C
 
 
 @each_attack
+@pytest.mark.parametrize("name", ["one-hot", "multi-label"])
+@pytest.mark.parametrize("logits", [5, 7])
+def test_a_network_with_other_logits_than_the_encoding_is_refused(
+    mlp_network: Build, case: Callable[..., Case], name: str, logits: int, attack: Any
+) -> None:
+    it = case(name)
+    with pytest.raises(ValueError, match=f"expected 6 logits.*got {logits}"):
+        run(attack(mlp_network(logits), it.image, it.encoding, it.target))
+
+
+@each_attack
 def test_an_attack_stops_when_it_is_told(case: Callable[..., Case], attack: Any) -> None:
     it = case("one-hot")
     result = it.attacked(attack, should_stop=lambda: it.seen > 3)
