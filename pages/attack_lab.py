@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import streamlit as st
 
+from jma_core.records import reads
 from models.cards import ModelSpec
 from ui import exports, views
 from ui.backend import Prediction, models, predict
 from ui.controls import choose_model, choose_photo, choose_settings, choose_target, describe_change
 from ui.frame import framed
-from ui.readout import as_target, names
+from ui.readout import names, wish
 from ui.request import Request
 from ui.runner import AttackRun
 from ui.state import forget, remember, running, runs
@@ -70,8 +72,8 @@ def laboratory(request: Request, spec: ModelSpec, now: Prediction, picture: Any,
     run = runs().get(request)
     if (running() is not None) != polling:
         st.rerun()
-    st.markdown(f"Reads as **{names(spec, now.decoded)}**. Wanted: **{wanted_names(spec, request)}**.")
-    player(request, run, picture, nothing_to_do=as_target(now.decoded) == request.target)
+    st.markdown(f"Reads as **{names(spec, now.decoded)}**. Wanted: **{wish(spec, request.target)}**.")
+    player(request, run, picture, nothing_to_do=reads(now.decoded, np.array(request.target)))
     original = picture.transpose(2, 0, 1) / 255
     moments = views.frames(run, original, now)
     frame = scrub(run, moments)
@@ -87,13 +89,6 @@ def laboratory(request: Request, spec: ModelSpec, now: Prediction, picture: Any,
         views.curves(spec, request.target, run.steps, frame.update)
     if run and run.result and run.result.success and run.steps:
         downloads(run)
-
-
-def wanted_names(spec: ModelSpec, request: Request) -> str:
-    """The target in words."""
-    if isinstance(request.target, int):
-        return spec.labels[request.target]
-    return ", ".join(name for name, want in zip(spec.labels, request.target, strict=True) if want) or "no label at all"
 
 
 def player(request: Request, run: AttackRun | None, picture: Any, *, nothing_to_do: bool) -> None:

@@ -6,12 +6,13 @@ from dataclasses import fields
 
 import streamlit as st
 
+from jma_core.records import FREE
 from models.cards import Kind, ModelSpec
 from models.photos import Preprocessing
 from models.registry import DEFAULT, unavailable
 from ui.backend import Prediction, models
 from ui.images import show
-from ui.readout import confidences, preset_target
+from ui.readout import as_target, confidences, preset_target
 from ui.request import Settings, Target
 from ui.state import keep, photos, samples
 from ui.uploads import MAX_BYTES, Photo, PhotoError, read_photo
@@ -104,7 +105,18 @@ def choose_target(spec: ModelSpec, photo: Photo, now: Prediction) -> Target:
         key=keep(key, wanted_first),
         help="Lit labels are wanted, all others are unwanted. Click to toggle.",
     )
-    return tuple(i in wanted for i in range(len(spec.labels)))
+    held = st.checkbox(
+        "Hold the other labels",
+        True,
+        keep("held", True),
+        help="Ticked, labels that you did not toggle must stay as they are. Otherwise they may come and go, which "
+        "takes a smaller perturbation.",
+    )
+    target = tuple(i in wanted for i in range(len(spec.labels)))
+    toggled = target != as_target(now.decoded)
+    if held or not toggled:
+        return target
+    return tuple(FREE if want == has else want for want, has in zip(target, now.decoded, strict=True))
 
 
 def describe_change(spec: ModelSpec, now: Prediction, target: Target) -> str:
@@ -123,8 +135,8 @@ def describe_change(spec: ModelSpec, now: Prediction, target: Target) -> str:
             )
         case Kind.MULTI_LABEL:
             pairs = list(zip(spec.labels, now.decoded, target, strict=True))
-            gone = [name for name, has, wants in pairs if has and not wants]
-            new = [name for name, has, wants in pairs if wants and not has]
+            gone = [name for name, has, wants in pairs if has and wants == 0]
+            new = [name for name, has, wants in pairs if wants == 1 and not has]
             parts = [f"remove **{', '.join(gone)}**"] * bool(gone) + [f"add **{', '.join(new)}**"] * bool(new)
             return f"Flips {len(gone) + len(new)} of {len(pairs)}: {'; '.join(parts)}." if parts else ""
 

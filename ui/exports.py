@@ -11,11 +11,11 @@ from importlib.metadata import version
 import numpy as np
 from PIL import Image
 
-from jma_core.records import AttackResult
+from jma_core.records import AttackResult, reads
 from ui.archive import pack
 from ui.backend import models, predict
 from ui.images import to_picture
-from ui.readout import names
+from ui.readout import names, wish
 from ui.request import Request
 
 
@@ -34,7 +34,7 @@ def record(request: Request, result: AttackResult) -> str:
     spec = models().specs[request.model]
     about = {
         "request": asdict(request),
-        "target_names": names(spec, result.target),
+        "target_names": wish(spec, request.target),
         "names_before": names(spec, result.decoded_before),
         "names": names(spec, result.decoded),
         "success": result.success,
@@ -67,4 +67,4 @@ def _encode(result: AttackResult, file_format: str, **options: int) -> bytes:
 def _read_back(request: Request, result: AttackResult, data: bytes) -> tuple[bool, str]:
     picture = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
     seen = predict(request.model, sha256(data).hexdigest(), picture)
-    return np.array_equal(seen.decoded, result.target), names(models().specs[request.model], seen.decoded)
+    return reads(seen.decoded, result.target), names(models().specs[request.model], seen.decoded)

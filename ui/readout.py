@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jma_core.records import FREE
 from models.cards import Kind, ModelSpec
 from ui.request import Target
 
@@ -32,12 +33,23 @@ def confidences(spec: ModelSpec, logits: Floats) -> Floats:
 
 def present(decoded: NDArray[Any]) -> list[int]:
     """Indices of the classes or labels that a decoder's answer names."""
-    return np.flatnonzero(decoded).tolist() if decoded.ndim else [int(decoded)]
+    return np.flatnonzero(decoded == 1).tolist() if decoded.ndim else [int(decoded)]
 
 
 def names(spec: ModelSpec, decoded: NDArray[Any]) -> str:
     """A decoder's answer in words."""
     return ", ".join(spec.labels[i] for i in present(decoded)) or "none of its labels"
+
+
+def wish(spec: ModelSpec, target: Target) -> str:
+    """A target in words."""
+    asked = np.array(target)
+    if not (asked == FREE).any():
+        return names(spec, asked)
+    parts = [names(spec, asked)] if present(asked) else []
+    if unwanted := present(asked == 0):
+        parts.append("not " + ", not ".join(spec.labels[i] for i in unwanted))
+    return ", ".join(parts) + " (other labels float)"
 
 
 def as_target(decoded: NDArray[Any]) -> Target:
@@ -60,5 +72,6 @@ def preset_target(spec: ModelSpec, logits: Floats, decoded: NDArray[Any]) -> Tar
 def constraint_names(spec: ModelSpec, target: Target) -> list[str]:
     """What each of the p constraints of a target is about: a label, or the class that the target must beat."""
     if spec.encoding is Kind.MULTI_LABEL:
-        return list(spec.labels)
+        assert isinstance(target, tuple)
+        return [name for name, wanted in zip(spec.labels, target, strict=True) if wanted != FREE]
     return [f"against {name}" for i, name in enumerate(spec.labels) if i != target]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-Target = int | tuple[bool, ...]
-"""A class index, or for each label whether it is wanted."""
+Target = int | tuple[int, ...]
+"""A class index, or for each label whether it is wanted: 1 present, 0 absent, -1 either."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from jma_core.metrics import distortion
-from jma_core.records import Phase, Step
+from jma_core.records import FREE, Phase, Step
 from models.cards import Kind, ModelSpec
 from ui import figures
 from ui.backend import Prediction
@@ -69,7 +69,7 @@ def label_table(spec: ModelSpec, before: Prediction, now: Prediction, target: Ta
     sure_before, sure_now = confidences(spec, before.logits), confidences(spec, now.logits)
     if spec.encoding is Kind.MULTI_LABEL:
         flags = list(zip(before.decoded, now.decoded, target, strict=True))
-        shown = sorted(range(len(flags)), key=lambda i: (flags[i] in KEPT, -sure_now[i]))
+        shown = sorted(range(len(flags)), key=lambda i: (_outcome(*flags[i]) in UNCHANGED, -sure_now[i]))
         outcome = {i: _outcome(*flags[i]) for i in shown}
     else:
         top = [i for sure in (sure_before, sure_now) for i in np.argsort(-sure, kind="stable")[:4].tolist()]
@@ -89,10 +89,12 @@ def label_table(spec: ModelSpec, before: Prediction, now: Prediction, target: Ta
     st.dataframe(rows, column_config=columns, hide_index=True, height="content")
 
 
-KEPT = {(True, True, True), (False, False, False)}
+UNCHANGED = {"present, kept", "absent, kept", "either"}
 
 
-def _outcome(before: bool, now: bool, wanted: bool) -> str:
+def _outcome(before: bool, now: bool, wanted: int) -> str:
+    if wanted == FREE:
+        return "either" if now == before else "either, changed"
     state = "present" if wanted else "absent"
     if now == wanted:
         return f"{state}, kept" if before == wanted else f"{state} ✓ flipped"

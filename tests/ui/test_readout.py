@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from jma_core.records import FREE
 from models.loaders import encoding_of
 from models.registry import MODELS
-from ui.readout import as_target, confidences, constraint_names, names, present, preset_target
+from ui.readout import as_target, confidences, constraint_names, names, present, preset_target, wish
 
 ENCODINGS = {name: encoding_of(spec) for name, spec in MODELS.items()}
 
@@ -60,10 +61,20 @@ def test_answers_are_named() -> None:
     assert names(MODELS["imagenet-onehot"], np.array(657)) == "missile"
 
 
+def test_wishes_are_named_and_free_labels_said_to_be_free() -> None:
+    spec = MODELS["scenes"]
+    assert wish(MODELS["imagenet-onehot"], 657) == "missile"
+    assert wish(spec, (1, 1) + (0,) * 22) == "water, people"
+    assert wish(spec, (0,) * 24) == "none of its labels"
+    assert wish(spec, (1, 0) + (FREE,) * 22) == "water, not people (other labels float)"
+    assert wish(spec, (0, 0) + (FREE,) * 22) == "not water, not people (other labels float)"
+
+
 @pytest.mark.parametrize("name", list(MODELS))
-def test_constraints_are_named_as_jma_core_numbers_them(name: str) -> None:
+@pytest.mark.parametrize("labels_wanted", [(True,) * 24, (1, 0, FREE) * 8])
+def test_constraints_are_named_as_jma_core_numbers_them(name: str, labels_wanted: tuple[int, ...]) -> None:
     spec, encoding = MODELS[name], ENCODINGS[name]
-    target = (True,) * 24 if spec.thresholds else 3
+    target = labels_wanted if spec.thresholds else 3
     labels = encoding.constraints(target).labels.tolist()
     assert [text.removeprefix("against ") for text in constraint_names(spec, target)] == [
         spec.labels[i] for i in labels
