@@ -10,11 +10,12 @@ from typing import Unpack
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from jma_core.attacks.trail import SUCCESS, Attack, Common, Ending, Trail, begin
 from jma_core.encodings import Encoding, Target
-from jma_core.linearise import Linearisation
+from jma_core.linearise import Linearisation, Solution
 from jma_core.network import Classifier
 from jma_core.records import Halt, Phase, Step, StopReason
 
@@ -22,12 +23,14 @@ Emit = Callable[[Phase, Tensor, Tensor], Generator[Step]]
 
 
 class Level(StrEnum):
-    """How the optimum of each linearised problem is found. It is the same optimum."""
+    """Which optimum of each linearised problem is taken, and how it is found. That of the first two is the same."""
 
     PAPER = "paper"
     """From the full Jacobian: n backward passes an iteration."""
     LAZY = "lazy"
     """From the gradient rows that matter: a few backward passes and forward-mode derivatives an iteration."""
+    BOXED = "boxed"
+    """As lazy, with x + delta kept in [0, 1] inside the problem instead of clipped after it."""
 
 
 def jma(
@@ -56,7 +59,7 @@ def jma(
     attack with a StopReason and the best iterate.
     """
     if level not in list(Level):
-        raise ValueError(f"expected level {' or '.join(Level)}, got {level!r}")
+        raise ValueError(f"expected level {', '.join(Level)}, got {level!r}")
     if not (0 < step < math.inf and max_iter >= 1 and bisections >= 0):
         expected = "a finite step > 0, max_iter >= 1 and bisections >= 0"
         raise ValueError(f"expected {expected}, got {step:g}, {max_iter} and {bisections}")
@@ -71,7 +74,7 @@ def _walk(trail: Trail, level: Level, step: float, max_iter: int, bisections: in
     trail.start(local.z)
     for iteration in range(1, max_iter + 1):
         network.check_stop()
-        solution = local.solve_full() if level == Level.PAPER else local.solve_lazy(active)  # eq. (23), (24)
+        solution = _solve(local, level, active)  # eq. (23), (24)
         if solution.length == 0:
             margin, goal = trail.demand_more(margin, local.z)  # departs from the paper, which has no delta to take
             local = Linearisation(network, x, goal)
@@ -91,6 +94,16 @@ def _walk(trail: Trail, level: Level, step: float, max_iter: int, bisections: in
         if trail.hit(local.z):  # departs from the paper, which would leap by a delta of zero from here
             return (yield from _bisect(trail, emit, x, before, bisections))
     return trail.ending(max_iter)
+
+
+def _solve(local: Linearisation, level: Level, active: NDArray[np.int64]) -> Solution:
+    match level:
+        case Level.PAPER:
+            return local.solve_full()
+        case Level.LAZY:
+            return local.solve_lazy(active)
+        case Level.BOXED:
+            return local.solve_boxed(active)
 
 
 def _bisect(trail: Trail, emit: Emit, hit: Tensor, miss: Tensor, halvings: int) -> Generator[Step, None, Ending]:

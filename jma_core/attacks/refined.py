@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
+from functools import partial
 from typing import Unpack
 
 import torch
@@ -28,11 +29,15 @@ from jma_core.network import Classifier
 from jma_core.records import Phase, Step
 
 MOMENTUM = 0.9
-TURN = 0.3, 0.03
-SHRINK = 0.15, 0.004
+PATIENCE = 20
+"""Steps after which the rate of the first phase has fallen by the square root of two."""
+TURN = 0.3, 0.01
+SHRINK = 0.15, 0.001
 """a and c, at the first step of the second phase and at the last."""
 GROWTH = 0.6
 """How much the radius grows after a miss, over how much it shrinks after a hit."""
+URGENCY, LEAST = 0.1, 0.02
+"""The weight of a violated constraint grows by this, in e-foldings a step; none falls below so much of their mean."""
 TEMPERATURE = 0.25
 """Logit units over which the losses are smooth."""
 
@@ -69,13 +74,16 @@ def _refined(trail: Trail, steps: int, rate: float) -> Generator[Step, None, End
 def _reach(trail: Trail, steps: int, rate: float) -> Generator[Step, None, tuple[int, Tensor]]:
     """Descend until there is a hit. Returns the number of gradients spent, and the image that they lead to."""
     x, velocity = trail.x0, torch.zeros_like(trail.x0)
+    weights = x.new_ones(len(trail.goal.labels))
     for k in range(steps):
-        z, gradient = trail.descend(x, _summed)
+        z, gradient = trail.descend(x, partial(_summed, weights=weights))
+        weights = weights * torch.exp(URGENCY * (trail.goal.values(z) < 0))
+        weights = (weights / weights.mean()).clamp(min=LEAST)
         yield from trail.emit(k + 1, Phase.WALK, x, z)
         if trail.hit(z):
             return k + 1, _turned(trail, x, gradient, TURN[0], length(x - trail.x0) * (1 - SHRINK[0]))
         velocity = MOMENTUM * velocity - unit(gradient)
-        x = (x + rate * velocity).clamp(0, 1)
+        x = (x + rate / math.sqrt(1 + k / PATIENCE) * velocity).clamp(0, 1)
     return steps, x
 
 
@@ -98,9 +106,9 @@ def _turned(trail: Trail, x: Tensor, gradient: Tensor, tangent: float, radius: f
     return (trail.x0 + radius * unit(u + tangent * downhill)).clamp(0, 1)
 
 
-def _summed(values: Tensor) -> Tensor:
-    """Sum of the violations, smoothed: a satisfied constraint hardly counts, and violated ones count alike."""
-    return functional.softplus(-values / TEMPERATURE).sum()
+def _summed(values: Tensor, weights: Tensor) -> Tensor:
+    """Weighted sum of the violations, smoothed: a satisfied constraint hardly counts."""
+    return weights @ functional.softplus(-values / TEMPERATURE)
 
 
 def _worst(values: Tensor) -> Tensor:

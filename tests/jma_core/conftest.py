@@ -111,14 +111,17 @@ def shortest_by_enumeration() -> Callable[[Floats, Floats], Floats | None]:
 
 
 @pytest.fixture(scope="session")
-def shortest_by_quadratic_program() -> Callable[[Floats, Floats], Floats]:
-    """The shortest delta with B delta >= r, from DAQP on the primal with one unknown a pixel."""
+def shortest_by_quadratic_program() -> Callable[..., Floats]:
+    """The shortest delta with B delta >= r, within bounds if there are any, by DAQP with one unknown a pixel."""
     import daqp
 
-    def solve(b: Floats, r: Floats) -> Floats:
+    def solve(b: Floats, r: Floats, lower: Floats | None = None, upper: Floats | None = None) -> Floats:
         p, m = b.shape
-        above, sense = np.full(p, 1e30), np.zeros(p, dtype=np.int32)
-        delta, _, flag, _ = daqp.solve(np.eye(m), np.zeros(m), np.ascontiguousarray(b), above, r, sense)
+        above, below = np.full(p, 1e30), r
+        if lower is not None and upper is not None:
+            above, below = np.concatenate([upper, above]), np.concatenate([lower, below])
+        sense = np.zeros(len(below), dtype=np.int32)
+        delta, _, flag, _ = daqp.solve(np.eye(m), np.zeros(m), np.ascontiguousarray(b), above, below, sense)
         assert flag == 1
         return np.asarray(delta)
 

@@ -38,7 +38,7 @@ Floats = NDArray[np.float64]
 Build = Callable[..., Any]
 Attacked = Callable[..., tuple["Case", AttackResult]]
 
-LEVELS = ["lazy", "paper"]
+LEVELS = ["lazy", "paper", "boxed"]
 ENCODINGS = ["one-hot", "ecoc", "multi-label", "free labels"]
 STEP = 0.1
 
@@ -147,12 +147,13 @@ def two_classes(images: Tensor) -> Tensor:
 # The path: Algorithm 1 again, in a few lines, with its quadratic programs solved in pixel space
 
 
-def algorithm_1(case: Case, a: Floats, h: Floats, shortest: Build, bisections: int = 6) -> list[tuple[str, Tensor]]:
+def algorithm_1(case: Case, a: Floats, h: Floats, shortest: Build, boxed: bool = False) -> list[tuple[str, Tensor]]:
     x, path = case.image, []
     hit = miss = None
     while hit is None:
         jacobian = torch.autograd.functional.jacobian(case.logits, x).flatten(1).numpy()
-        delta = torch.tensor(shortest(a @ jacobian, h - a @ case.logits(x).numpy())).reshape(x.shape)
+        bounds = (-x.numpy().ravel(), 1 - x.numpy().ravel()) if boxed else ()
+        delta = torch.tensor(shortest(a @ jacobian, h - a @ case.logits(x).numpy(), *bounds)).reshape(x.shape)
         if case.reads_target(full := (x + delta).clip(0, 1)):
             hit, miss = full, x
             path.append(("leap", full))
@@ -161,7 +162,7 @@ def algorithm_1(case: Case, a: Floats, h: Floats, shortest: Build, bisections: i
             path.append(("walk", x))
             if case.reads_target(x):
                 hit, miss = x, before
-    for _ in range(bisections):
+    for _ in range(6):
         middle = (hit + miss) / 2
         path.append(("bisect", middle))
         hit, miss = (middle, miss) if case.reads_target(middle) else (hit, middle)
@@ -176,7 +177,8 @@ def test_the_attack_walks_the_path_of_algorithm_1(
 ) -> None:
     """DAQP in pixel space is exact to about 1e-6 of a step; the network passes that on."""
     it, result = attacked(name, seed, level)
-    expected = algorithm_1(it, *written_out(it.encoding, it.target), shortest_by_quadratic_program)
+    constraints = written_out(it.encoding, it.target)
+    expected = algorithm_1(it, *constraints, shortest_by_quadratic_program, boxed=level == "boxed")
     assert [step.phase for step in result.steps] == [phase for phase, _ in expected]
     for step, (_, image) in zip(result.steps, expected, strict=True):
         np.testing.assert_allclose(step.image, image.numpy(), rtol=0, atol=1e-5)
@@ -184,7 +186,7 @@ def test_the_attack_walks_the_path_of_algorithm_1(
 
 @each_encoding
 @each_seed
-def test_both_levels_walk_the_same_path(attacked: Attacked, name: str, seed: int) -> None:
+def test_paper_and_lazy_walk_the_same_path(attacked: Attacked, name: str, seed: int) -> None:
     (_, paper), (_, lazy) = attacked(name, seed, "paper"), attacked(name, seed, "lazy")
     assert [step.phase for step in lazy.steps] == [step.phase for step in paper.steps]
     for ours, theirs in zip(lazy.steps, paper.steps, strict=True):
@@ -259,6 +261,8 @@ def test_every_step_says_what_it_predicted_and_what_came_of_it(
             continue
         jacobian = torch.autograd.functional.jacobian(it.logits, x).flatten(1).numpy()
         delta = (a @ jacobian)[step.active].T @ step.multipliers
+        if level == "boxed":
+            delta = delta.clip(-x.numpy().ravel(), 1 - x.numpy().ravel())
         full = (x + torch.tensor(delta).reshape(x.shape)).clip(0, 1)
         np.testing.assert_allclose(step.predicted, jacobian @ delta, atol=1e-10)
         np.testing.assert_allclose(step.realised, it.logits(full) - it.logits(x), atol=1e-10)
@@ -716,7 +720,7 @@ def test_labels_that_exclude_each_other_end_the_attack(level: str) -> None:
     np.testing.assert_array_equal(result.image, GREY)
 
 
-@each_level
+@pytest.mark.parametrize("level", ["lazy", "paper"])
 def test_an_image_that_cannot_get_darker_stalls(level: str) -> None:
     def f(images: Tensor) -> Tensor:
         total = images.flatten(1).sum(1)
@@ -728,6 +732,16 @@ def test_an_image_that_cannot_get_darker_stalls(level: str) -> None:
     assert (result.reason, result.success) == (StopReason.STALLED, False)
     np.testing.assert_array_equal(result.last, 0)
     np.testing.assert_array_equal(result.image, 0)
+
+
+def test_with_the_box_inside_the_problem_it_is_seen_at_once_that_no_image_is_dark_enough() -> None:
+    result = Plain(
+        lambda images: images.flatten(1).sum(1)[:, None] * torch.tensor([1.0, -1.0]) + torch.tensor([1.0, 0.0]),
+        OneHot(2),
+        1,
+        GREY,
+    ).attack(level="boxed")
+    assert (result.reason, result.n_it) == (StopReason.INFEASIBLE, 0)
 
 
 @each_level
