@@ -19,7 +19,7 @@ from models.photos import Preprocessing
 from models.registry import ASSETS, MODELS
 from models.resize import Resize
 
-INTERPOLATIONS = ["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
+INTERPOLATIONS = [name.lower() for name in Image.Resampling.__members__]
 SIZES = [(451, 300), (300, 451), (97, 61), (640, 64), (31, 500), (80, 90), (96, 96), (40, 40)]
 SMALL = Preprocessing(size=12, crop=0.8)
 
