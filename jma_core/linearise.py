@@ -47,13 +47,17 @@ class Solution:
 
 
 class Linearisation:
-    """First-order model of a network at one image (C, H, W), with the constraints to be met."""
+    """First-order model of a network at one image (C, H, W), with the constraints to be met.
 
-    def __init__(self, network: Network, x: Tensor, goal: Constraints) -> None:
+    Where ``mask`` (1, H, W) is false, pixels stay as they are: their derivatives count as zero.
+    """
+
+    def __init__(self, network: Network, x: Tensor, goal: Constraints, mask: Tensor | None = None) -> None:
         self._network = network
         self._x = x
         self._goal = goal
-        self.z, self._pull = network.differentiate(x)
+        self._mask = None if mask is None else mask.expand(x.shape).flatten().cpu()
+        self.z, self._rows_of = network.differentiate(x)
         """(n,) logits f(x)."""
         self._known: dict[int, Array] = {}
         self._z64 = self.z.cpu().double()
@@ -67,6 +71,10 @@ class Linearisation:
     def jacobian(self) -> Tensor:
         """J = df/dx as (n, m) on the CPU, m = C H W: n backward passes, n m floats of memory."""
         return self._pull(torch.eye(len(self.z)))
+
+    def _pull(self, cotangents: Tensor) -> Tensor:
+        rows = self._rows_of(cotangents)
+        return rows if self._mask is None else rows.mul_(self._mask)
 
     def solve_full(self) -> Solution:
         """The optimum from the full Jacobian, as Algorithm 1 has it. Raises Halt when there is none."""

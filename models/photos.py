@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+NATIVE_PIXELS = 500_000
+"""Pixels of the largest photo that is attacked at its own size."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +41,41 @@ class Preprocessing:
             known = ", ".join(name.lower() for name in Image.Resampling.__members__)
             raise ValueError(f"expected an interpolation of {known}, got {self.interpolation!r}")
 
+    @property
+    def method(self) -> Image.Resampling:
+        """Pillow's name of the interpolation."""
+        return Image.Resampling[self.interpolation.upper()]
+
+    def frame(self, size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+        """For a photo of this width and height, (width, height) once resized and (left, top) of the crop in that."""
+        if self.squash:
+            return (self.size, self.size), (0, 0)
+        # The scale is exact, so that the sides round as torchvision's do.
+        scale = Fraction(round(self.size / self.crop), min(size))
+        width, height = (int(side * scale) for side in size)
+        return (width, height), (round((width - self.size) / 2), round((height - self.size) / 2))
+
+    def zoom(self, size: tuple[int, int]) -> float:
+        """Pixels of a photo of this width and height on a side of one pixel of the picture: the mean over both sides.
+
+        A change of L2 norm l in the picture takes one of about zoom l in the photo, zoom^2 pixels of it for each of
+        the picture: lengths of an attack's steps are to be multiplied by it.
+        """
+        width, height = self.frame(size)[0]
+        return math.sqrt(size[0] * size[1] / (width * height))
+
     def __call__(self, photo: Image.Image) -> NDArray[np.uint8]:
         """The (size, size, 3) picture of a photo of any mode and size."""
-        photo, method = photo.convert("RGB"), Image.Resampling[self.interpolation.upper()]
-        if self.squash:
-            return np.asarray(photo.resize((self.size, self.size), method))
-        # The scale is exact, so that the sides round as torchvision's do.
-        scale = Fraction(round(self.size / self.crop), min(photo.size))
-        width, height = (int(side * scale) for side in photo.size)
-        left, top = round((width - self.size) / 2), round((height - self.size) / 2)
-        resized = photo.resize((width, height), method)
-        return np.asarray(resized.crop((left, top, left + self.size, top + self.size)))
+        resized, (left, top) = self.frame(photo.size)
+        whole = photo.convert("RGB").resize(resized, self.method)
+        return np.asarray(whole.crop((left, top, left + self.size, top + self.size)))
+
+
+def shrunk(photo: Image.Image, pixels: int = NATIVE_PIXELS) -> tuple[Image.Image, str]:
+    """An RGB photo with at most so many pixels, in its proportions, and one sentence on it, "" if nothing was done."""
+    if photo.width * photo.height <= pixels:
+        return photo, ""
+    scale = math.sqrt(pixels / (photo.width * photo.height))
+    width, height = (int(side * scale) for side in photo.size)
+    said = f"Shrunk from {photo.width} x {photo.height} to {width} x {height} pixels, as large as can be attacked."
+    return photo.resize((width, height), Image.Resampling.LANCZOS), said

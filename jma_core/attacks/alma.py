@@ -75,7 +75,7 @@ def _alma(trail: Trail, steps: int, first: float, decay: float, held: Held) -> G
         squares = MOMENTUM * squares + (1 - MOMENTUM) * gradient**2
         momentum = MOMENTUM * momentum + gradient / (squares.sqrt() + 1e-8)
         annealed = decay ** (max(k - hit_at, 0) / max(steps - hit_at, 1))
-        x = (x - rate * annealed * momentum).clamp(0, 1)
+        x = trail.clamp(x - rate * annealed * momentum)
     return trail.ending(steps)
 
 

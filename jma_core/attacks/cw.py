@@ -70,7 +70,7 @@ def _cw(trail: Trail, hinge: Hinge, searches: int, steps: int, rate: float, c: f
         adam = _Adam(w)
         reached = False
         for k in range(steps):
-            x = (torch.tanh(w) + 1) / 2 if k else x0
+            x = trail.clamp((torch.tanh(w) + 1) / 2) if k else x0
             z, gradient = trail.descend(x, violation)
             yield from trail.emit(search * steps + k + 1, Phase.WALK, x, z)
             reached = reached or trail.hit(z)

@@ -9,7 +9,7 @@ from typing import Unpack
 from torch import Tensor
 
 from jma_core.attacks.surrogates import Surrogate
-from jma_core.attacks.trail import Attack, Common, Ending, Trail, begin, cosine, largest_norm, unit
+from jma_core.attacks.trail import Attack, Common, Ending, Trail, begin, cosine, unit
 from jma_core.encodings import Encoding, Target
 from jma_core.network import Classifier
 from jma_core.records import Phase, Step
@@ -45,11 +45,11 @@ def ddn(
 
 
 def _ddn(trail: Trail, steps: int, gamma: float, norm: float, loss: Surrogate) -> Generator[Step, None, Ending]:
-    x0, x, largest = trail.x0, trail.x0, largest_norm(trail.x0)
+    x0, x, largest = trail.x0, trail.x0, trail.largest_norm()
     for k in range(steps):
         z, gradient = trail.descend(x, loss)
         yield from trail.emit(k + 1, Phase.WALK, x, z)
         rate = 0.01 + 0.99 * cosine(k, steps)  # alpha, by a cosine from 1 to 0.01
         norm = min(norm * (1 - gamma if trail.hit(z) else 1 + gamma), largest)
-        x = (x0 + norm * unit(x - x0 - rate * unit(gradient))).clamp(0, 1)
+        x = trail.clamp(x0 + norm * unit(x - x0 - rate * unit(gradient)))
     return trail.ending(steps)

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from jma_core.attacks.trail import Attack, Common, Ending, Trail, begin
 from jma_core.encodings import Encoding, Target
-from jma_core.linearise import Linearisation
 from jma_core.network import Classifier
 from jma_core.records import Phase, Step
 
@@ -52,7 +51,7 @@ def _fab(trail: Trail, steps: int, alpha: float, beta: float, eta: float) -> Gen
     network, x0, x, goal, margin = trail.network, trail.x0, trail.x0, trail.goal, trail.kappa
     for k in range(steps):
         network.check_stop()
-        local = Linearisation(network, x, goal)
+        local = trail.linearise(x, goal)
         trail.start(local.z)
         near = local.solve_boxed()
         if near.length == 0 and not trail.hit(local.z):
@@ -60,7 +59,7 @@ def _fab(trail: Trail, steps: int, alpha: float, beta: float, eta: float) -> Gen
         back = local.solve_boxed(near.index, origin=x0)
         weight = min(alpha, near.length / (near.length + back.length)) if near.length else alpha
         from_x, from_x0 = x + eta * near.delta, x0 + eta * (x + back.delta - x0)
-        x = ((1 - weight) * from_x + weight * from_x0).clamp(0, 1)
+        x = trail.clamp((1 - weight) * from_x + weight * from_x0)
         z = network.logits(x)
         yield from trail.emit(k + 1, Phase.WALK, x, z, near)
         if trail.hit(z):

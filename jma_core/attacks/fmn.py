@@ -9,7 +9,7 @@ from typing import Unpack
 from torch import Tensor
 
 from jma_core.attacks.surrogates import Surrogate
-from jma_core.attacks.trail import Attack, Common, Ending, Trail, begin, cosine, largest_norm, length, unit
+from jma_core.attacks.trail import Attack, Common, Ending, Trail, begin, cosine, length, unit
 from jma_core.encodings import Encoding, Target
 from jma_core.network import Classifier
 from jma_core.records import Phase, Step
@@ -46,7 +46,7 @@ def fmn(
 def _fmn(
     trail: Trail, steps: int, rate: float, gamma: tuple[float, float], loss: Surrogate
 ) -> Generator[Step, None, Ending]:
-    x0, x, largest = trail.x0, trail.x0, largest_norm(trail.x0)
+    x0, x, largest = trail.x0, trail.x0, trail.largest_norm()
     norm, nearest = math.inf, math.inf  # epsilon, and the norm of the nearest hit
     for k in range(steps):
         z, gradient = trail.descend(x, loss)
@@ -63,5 +63,5 @@ def _fmn(
             norm = now + abs(float(loss(trail.goal.values(z)))) / max(length(gradient), 1e-12)
         norm = min(norm, largest)
         delta = x - x0 - rate * (0.01 + 0.99 * annealed) * unit(gradient)
-        x = (x0 + min(1.0, norm / max(length(delta), 1e-12)) * delta).clamp(0, 1)
+        x = trail.clamp(x0 + min(1.0, norm / max(length(delta), 1e-12)) * delta)
     return trail.ending(steps)

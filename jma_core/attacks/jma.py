@@ -70,26 +70,26 @@ def jma(
 def _walk(trail: Trail, level: Level, step: float, max_iter: int, bisections: int) -> Generator[Step, None, Ending]:
     network, x, goal, margin = trail.network, trail.x0, trail.goal, trail.kappa
     active = np.empty(0, dtype=np.int64)
-    local = Linearisation(network, x, goal)  # eq. (12), (13)
+    local = trail.linearise(x, goal)  # eq. (12), (13)
     trail.start(local.z)
     for iteration in range(1, max_iter + 1):
         network.check_stop()
         solution = _solve(local, level, active)  # eq. (23), (24)
         if solution.length == 0:
             margin, goal = trail.demand_more(margin, local.z)  # departs from the paper, which has no delta to take
-            local = Linearisation(network, x, goal)
+            local = trail.linearise(x, goal)
             continue
-        full = (x + solution.delta).clamp(0, 1)
+        full = trail.clamp(x + solution.delta)
         z_full = network.logits(full)
         emit: Emit = partial(trail.emit, iteration, solution=solution, realised=z_full - local.z)
         if trail.hit(z_full):
             del local  # and with it the graph
             yield from emit(Phase.LEAP, full, z_full)
             return (yield from _bisect(trail, emit, full, x, bisections))
-        before, x = x, (x + step / solution.length * solution.delta).clamp(0, 1)
+        before, x = x, trail.clamp(x + step / solution.length * solution.delta)
         if torch.equal(x, before):
             raise Halt(StopReason.STALLED, "The image cannot move on: the pixels that matter are at their limits.")
-        local, active = Linearisation(network, x, goal), solution.index
+        local, active = trail.linearise(x, goal), solution.index
         yield from emit(Phase.WALK, x, local.z)
         if trail.hit(local.z):  # departs from the paper, which would leap by a delta of zero from here
             return (yield from _bisect(trail, emit, x, before, bisections))

@@ -83,7 +83,7 @@ def _reach(trail: Trail, steps: int, rate: float) -> Generator[Step, None, tuple
         if trail.hit(z):
             return k + 1, _turned(trail, x, gradient, TURN[0], length(x - trail.x0) * (1 - SHRINK[0]))
         velocity = MOMENTUM * velocity - unit(gradient)
-        x = (x + rate / math.sqrt(1 + k / PATIENCE) * velocity).clamp(0, 1)
+        x = trail.clamp(x + rate / math.sqrt(1 + k / PATIENCE) * velocity)
     return steps, x
 
 
@@ -103,7 +103,7 @@ def _turned(trail: Trail, x: Tensor, gradient: Tensor, tangent: float, radius: f
     """The perturbation of ``x`` turned downhill by the angle of this tangent, at this radius."""
     u = unit(x - trail.x0)
     downhill = unit((gradient * u).sum() * u - gradient)
-    return (trail.x0 + radius * unit(u + tangent * downhill)).clamp(0, 1)
+    return trail.clamp(trail.x0 + radius * unit(u + tangent * downhill))
 
 
 def _summed(values: Tensor, weights: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from jma_core.encodings import Constraints, Encoding, Target
-from jma_core.linearise import Solution
+from jma_core.linearise import Linearisation, Solution
 from jma_core.metrics import distortion
 from jma_core.network import MIB, Classifier, Network, never
 from jma_core.records import ZERO_GRADIENT, AttackResult, Halt, Phase, Step, StopReason, reads
@@ -38,6 +38,8 @@ class Common(TypedDict, total=False):
     """Bytes that a chunk of gradient rows may hold; 256 MiB."""
     kept: int
     """Steps that the result holds at most, 256: of a longer attack every second, fourth, ... one, and the last."""
+    mask: Tensor | None
+    """Bools (H, W) or (1, H, W), true where pixels may change; all may by default. Others keep every bit."""
     host: Callable[..., Network]
     """Makes the Network through which the attack sees f; ``run_batch`` has its own."""
 
@@ -54,6 +56,7 @@ def begin(
     device: torch.device | str | None = None,
     memory: int = 256 * MIB,
     kept: int = KEPT,
+    mask: Tensor | None = None,
     host: Callable[..., Network] = Network,
 ) -> Trail:
     """The trail of a new attack. Raises ValueError for an image, a target or a setting that is out of range."""
@@ -66,7 +69,8 @@ def begin(
         return should_stop()
 
     network = host(f, memory=memory, should_stop=interrupted)
-    trail = Trail(network, check_image(x, device), encoding, target, kappa=kappa, max_seconds=max_seconds, kept=kept)
+    x0 = check_image(x, device)
+    trail = Trail(network, x0, encoding, target, kappa=kappa, max_seconds=max_seconds, kept=kept, mask=mask)
     return trail
 
 
@@ -83,9 +87,11 @@ class Trail:
         kappa: float,
         max_seconds: float,
         kept: int = KEPT,
+        mask: Tensor | None = None,
     ) -> None:
         self.network = network
         self.x0 = x0
+        self.mask = check_mask(mask, x0)
         self.encoding = encoding
         self.target = encoding.check_target(target)
         self.goal = encoding.constraints(target, kappa)
@@ -122,9 +128,22 @@ class Trail:
         z, gradient = self.network.descend(x, lambda z: loss(self.goal.values(self._checked(z))))
         first = self._z0 is None
         self.start(z)
+        gradient = gradient * self.mask
         if first and not gradient.any():
             raise Halt(StopReason.ZERO_GRADIENT, ZERO_GRADIENT)
         return z, gradient
+
+    def linearise(self, x: Tensor, goal: Constraints) -> Linearisation:
+        """The model at x of what the pixels that may change do."""
+        return Linearisation(self.network, x, goal, self.mask)
+
+    def clamp(self, x: Tensor) -> Tensor:
+        """The nearest image that is allowed: in [0, 1], and bit for bit the original outside the mask."""
+        return torch.where(self.mask, x.clamp(0, 1), self.x0)
+
+    def largest_norm(self) -> float:
+        """L2 norm of the longest perturbation that is allowed."""
+        return length(self.mask * torch.maximum(self.x0, 1 - self.x0))
 
     def start(self, z: Tensor) -> None:
         """Take note of the original's logits: the first that this is told; later ones are none of its business.
@@ -284,6 +303,18 @@ def check_image(x: Tensor, device: torch.device | str | None) -> Tensor:
     return x
 
 
+def check_mask(mask: Tensor | None, x: Tensor) -> Tensor:
+    """The mask (1, H, W) of an image on its device, everything if None; ValueError unless it fits and has a pixel."""
+    if mask is None:
+        mask = torch.ones(x.shape[1:], dtype=torch.bool)
+    if mask.dtype != torch.bool or mask.shape not in (x.shape[1:], (1, *x.shape[1:])):
+        expected = f"a mask of bools {tuple(x.shape[1:])}, as high and wide as the image"
+        raise ValueError(f"expected {expected}, got {mask.dtype} of shape {tuple(mask.shape)}")
+    if not mask.any():
+        raise ValueError("expected a mask with at least one true pixel, got none: nothing could change")
+    return mask.reshape(1, *x.shape[1:]).to(x.device)
+
+
 def _array(tensor: Tensor) -> Any:
     return tensor.detach().cpu().numpy().copy()
 
@@ -308,8 +339,3 @@ def unit(delta: Tensor) -> Tensor:
     scaled = delta / delta.abs().max().clamp_min(tiny)  # whose squares do not underflow
     shortened: Tensor = scaled / torch.linalg.vector_norm(scaled).clamp_min(tiny)
     return shortened
-
-
-def largest_norm(x: Tensor) -> float:
-    """L2 norm of the longest perturbation of an image that keeps it in [0, 1]."""
-    return length(torch.maximum(x, 1 - x))

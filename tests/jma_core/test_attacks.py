@@ -263,6 +263,83 @@ def test_settings_out_of_range_are_refused_before_the_network_is_asked(
     assert it.seen == 0
 
 
+# Masks, which leave a rectangle of the image free.
+
+MASK = torch.zeros(6, 6, dtype=torch.bool)
+MASK[1:5, 2:] = True
+
+
+@each_attack
+@each_encoding
+def test_a_masked_attack_is_that_on_the_part_that_may_change(case: Callable[..., Case], name: str, attack: Any) -> None:
+    """The other pixels are built into the network here, so that the attack knows of no mask."""
+    it = case(name)
+
+    def inside(parts: Tensor) -> Tensor:
+        images = it.image.repeat(len(parts), 1, 1, 1)
+        images[..., 1:5, 2:] = parts
+        return it.net(images)
+
+    masked = it.attacked(attack, mask=MASK)
+    alone = run(attack(inside, it.image[:, 1:5, 2:], it.encoding, it.target))
+    assert masked.success
+    for one, other in zip(masked.steps[:15], alone.steps[:15], strict=True):
+        np.testing.assert_allclose(one.image[:, 1:5, 2:], other.image, atol=1e-9)
+    assert masked.distortion.l2 == pytest.approx(alone.distortion.l2, rel=1e-4)
+    assert (masked.reason, masked.n_it, masked.backward) == (alone.reason, alone.n_it, alone.backward)
+
+
+@each_attack
+def test_outside_the_mask_every_step_keeps_every_bit(
+    mlp_network: Build, case: Callable[..., Case], attack: Any
+) -> None:
+    """Among the pixels are black and white ones, which C&W's tanh cannot give."""
+    net, image = mlp_network(6, dtype=torch.float32), case("one-hot").image.float()
+    image[:, :, 0], image[:, :, 1] = 0.0, 1.0
+    target = int(net(image[None])[0].argsort()[-2])
+    result = run(attack(net, image, OneHot(6), target, mask=MASK[None]))
+    assert result.distortion.l2 > 0
+    for changed in [result.image, result.last, *(step.image for step in result.steps)]:
+        np.testing.assert_array_equal(changed[:, ~MASK], image[:, ~MASK])
+
+
+@pytest.mark.parametrize("attack", [ATTACKS["lazy"], ATTACKS["paper"], ATTACKS["ddn"], ATTACKS["fab"]])
+def test_a_batch_heeds_its_mask(case: Callable[..., Case], attack: Any) -> None:
+    cases = [case("one-hot", seed) for seed in range(2)]
+    it, images, targets = cases[0], torch.stack([one.image for one in cases]), [one.target for one in cases]
+    results = run_batch(attack, it, images, it.encoding, targets, mask=MASK, kept=256)
+    for one, together in zip(cases, results, strict=True):
+        alone = run(attack(it, one.image, it.encoding, one.target, mask=MASK))
+        np.testing.assert_array_equal(together.image[:, ~MASK], one.image[:, ~MASK])
+        for ours, theirs in zip(together.steps[:15], alone.steps[:15], strict=True):
+            np.testing.assert_allclose(ours.image, theirs.image, atol=1e-9)
+
+
+@pytest.mark.parametrize("attack", [ATTACKS["lazy"], ATTACKS["fmn"]])
+def test_a_mask_over_pixels_that_do_nothing_ends_the_attack_at_once(linear_network: Build, attack: Any) -> None:
+    w = torch.zeros(2, 3, 6, 6, dtype=torch.float64)
+    w[0, :, 0], w[1, :, 5] = 1.0, 2.0
+    image = torch.full(SHAPE, 0.5, dtype=torch.float64)
+    result = run(attack(linear_network(w.flatten(1), torch.zeros(2)), image, OneHot(2), 0, mask=MASK))
+    assert (result.success, result.reason, result.steps) == (False, StopReason.ZERO_GRADIENT, ())
+
+
+@pytest.mark.parametrize(
+    ("mask", "said"),
+    [
+        (torch.ones(6, 5, dtype=torch.bool), r"a mask of bools \(6, 6\).*got torch.bool of shape \(6, 5\)"),
+        (torch.ones(3, 6, 6, dtype=torch.bool), r"got torch.bool of shape \(3, 6, 6\)"),
+        (torch.ones(6, 6), r"got torch.float32 of shape \(6, 6\)"),
+        (torch.zeros(6, 6, dtype=torch.bool), "at least one true pixel, got none"),
+    ],
+)
+def test_a_mask_that_does_not_fit_is_refused(case: Callable[..., Case], mask: Tensor, said: str) -> None:
+    it = case("one-hot")
+    with pytest.raises(ValueError, match=said):
+        jma(it, it.image, it.encoding, it.target, mask=mask)
+    assert it.seen == 0
+
+
 # Linear networks, whose nearest image is known.
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from torchvision.transforms import CenterCrop, InterpolationMode, Resize
 
-from models.photos import Preprocessing
+from models.photos import Preprocessing, shrunk
 
 SIZES = [(451, 300), (300, 451), (640, 427), (256, 256), (97, 61)]
 
@@ -89,3 +89,26 @@ def test_an_unknown_interpolation_is_refused_with_those_that_there_are(name: str
 @pytest.mark.parametrize("side", [8, 2048])
 def test_the_smallest_and_the_largest_size_are_allowed(side: int) -> None:
     assert Preprocessing(size=side, crop=1.0)(noise((20, 10))).shape == (side, side, 3)
+
+
+@pytest.mark.parametrize(
+    ("size", "squash", "zoom"),
+    [((512, 512), False, 2.0), ((1024, 256), True, 512 / 256), ((256, 300), False, 1.0), ((128, 128), False, 0.5)],
+)
+def test_the_zoom_is_how_many_photo_pixels_lie_along_one_of_the_picture(
+    size: tuple[int, int], squash: bool, zoom: float
+) -> None:
+    assert Preprocessing(size=256 if squash else 224, squash=squash).zoom(size) == pytest.approx(zoom)
+
+
+def test_a_photo_that_is_too_large_is_shrunk_in_its_proportions_and_it_is_said() -> None:
+    photo, said = shrunk(noise((600, 400)), pixels=60_000)
+    assert photo.size == (300, 200)
+    assert said == "Shrunk from 600 x 400 to 300 x 200 pixels, as large as can be attacked."
+    before, after = np.asarray(noise((600, 400))), np.asarray(photo)
+    np.testing.assert_allclose(after.mean((0, 1)), before.mean((0, 1)), atol=0.5)
+
+
+def test_a_photo_that_is_small_enough_is_left_alone() -> None:
+    photo = noise((300, 200))
+    assert shrunk(photo, pixels=60_000) == (photo, "")

@@ -1,0 +1,57 @@
+"""Preprocessing as a differentiable function, so that a photo can be attacked at its own size."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from models.photos import Preprocessing
+
+HALF = 0.5 / 255
+"""Half a level of 8 bits."""
+
+
+class Resize(nn.Module):
+    """Photos (N, C, height, width) in [0, 1] to the pictures (N, C, side, side) that a network sees of them.
+
+    ``nn.Sequential(Resize(preprocessing, photo.size), network)`` is the network as a function of the photo; ``size`` is
+    the photo's (width, height). The same as ``preprocessing`` but for Pillow's rounding to 8 bits after each of its two
+    passes, which leaves at most 1.5 levels between them. Resampling is linear, so that each pass is a product with a
+    matrix, of which only what the crop keeps is held. Raises ValueError for photos of another size.
+    """
+
+    def __init__(self, preprocessing: Preprocessing, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.size = size
+        resized, (left, top) = preprocessing.frame(size)
+        side, method = preprocessing.size, preprocessing.method
+        self.height_first = _height_first(size, resized, method)
+        self.register_buffer("columns", _matrix(size[0], resized[0], method)[:, left : left + side], persistent=False)
+        self.register_buffer("rows", _matrix(size[1], resized[1], method)[:, top : top + side].T, persistent=False)
+
+    def forward(self, photos: Tensor) -> Tensor:
+        if photos.shape[:-3:-1] != self.size:
+            came = " x ".join(map(str, photos.shape[:-3:-1]))
+            raise ValueError(f"expected photos of {self.size[0]} x {self.size[1]} pixels, got {came}")
+        if self.height_first:
+            return _clipped(_clipped(self.rows @ photos) @ self.columns)
+        return _clipped(self.rows @ _clipped(photos @ self.columns))
+
+
+def _matrix(before: int, after: int, method: Image.Resampling) -> Tensor:
+    """(before, after): what Pillow's resampling of a line makes of each of its pixels, here the rows of an identity."""
+    lines = Image.fromarray(np.eye(before, dtype=np.float32))
+    return torch.from_numpy(np.array(lines.resize((after, before), method)))
+
+
+def _height_first(size: tuple[int, int], resized: tuple[int, int], method: Image.Resampling) -> bool:
+    """Which of its passes Pillow makes first, as its versions decide in different ways: asked by an example."""
+    noise = Image.fromarray(255 * np.random.default_rng(0).integers(0, 2, size[::-1], dtype=np.uint8))
+    return noise.resize((size[0], resized[1]), method).resize(resized, method) == noise.resize(resized, method)
+
+
+def _clipped(values: Tensor) -> Tensor:
+    """Overshoot is lost, as Pillow loses it; what rounds to black or white is not, and so keeps its gradient."""
+    return values.clamp(-HALF, 1 + HALF)
