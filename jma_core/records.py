@@ -25,6 +25,34 @@ def reads(decoded: Any, target: Any) -> bool:
     return bool(((decoded == target) | (target == FREE)).all())
 
 
+class Thinned:
+    """The steps of a long attack, ``kept`` >= 2 at most: all, or every second, fourth, ... of them, and the last."""
+
+    def __init__(self, kept: int) -> None:
+        self._kept = kept
+        self._steps: list[Step] = []
+        self._last: Step | None = None
+        self._stride = 1
+        self.added = 0
+
+    def add(self, step: Step) -> None:
+        """Take note of the next step."""
+        if self.added % self._stride == 0:
+            self._steps.append(step)
+        self.added += 1
+        self._last = step
+        if len(self._steps) == self._kept:
+            del self._steps[1::2]
+            self._stride *= 2
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Those that are kept."""
+        if self._last is None or self._steps[-1] is self._last:
+            return tuple(self._steps)
+        return (*self._steps, self._last)
+
+
 class Phase(StrEnum):
     """What a step did."""
 

@@ -55,3 +55,24 @@ def _height_first(size: tuple[int, int], resized: tuple[int, int], method: Image
 def _clipped(values: Tensor) -> Tensor:
     """Overshoot is lost, as Pillow loses it; what rounds to black or white is not, and so keeps its gradient."""
     return values.clamp(-HALF, 1 + HALF)
+
+
+class Saved(nn.Module):
+    """A network as a function of photos (N, 3, height, width) that are saved with 8 bits and prepared by Pillow.
+
+    Its values are those of the files, rounding and all; its gradient is that of ``Resize``, straight through the
+    rounding (Bengio, Leonard and Courville 2013).
+    """
+
+    def __init__(self, preprocessing: Preprocessing, size: tuple[int, int], network: nn.Module) -> None:
+        super().__init__()
+        self.preprocessing = preprocessing
+        self.resize = Resize(preprocessing, size)
+        self.network = network
+
+    def forward(self, photos: Tensor) -> Tensor:
+        smooth = self.resize(photos)
+        levels = (photos.detach() * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        seen = np.stack([self.preprocessing(Image.fromarray(photo)) for photo in levels])
+        rounded = torch.from_numpy(seen).to(smooth).permute(0, 3, 1, 2) / 255
+        return self.network(smooth + (rounded - smooth).detach())

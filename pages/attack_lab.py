@@ -11,7 +11,7 @@ from jma_core.records import reads
 from models.cards import ModelSpec
 from ui import exports, views
 from ui.backend import Prediction, models, predict
-from ui.controls import choose_model, choose_photo, choose_settings, choose_target, describe_change
+from ui.controls import choose_canvas, choose_model, choose_photo, choose_settings, choose_target, describe_change
 from ui.frame import framed
 from ui.readout import names, wish
 from ui.request import Request
@@ -36,8 +36,9 @@ def main() -> None:
     with st.sidebar:
         target = choose_target(spec, photo, now)
         st.markdown(describe_change(spec, now, target))
+        canvas, picture = choose_canvas(spec, photo)
         settings = choose_settings()
-    request = Request(spec.name, photo.digest, target, settings)
+    request = Request(spec.name, photo.digest, target, settings, canvas)
     polling = running() is not None  # also another attack of the session, whose end sets the buttons free
     st.fragment(laboratory, run_every=POLL if polling else None)(request, spec, now, picture, polling)
     wait_for(spec)
@@ -160,16 +161,21 @@ def downloads(run: AttackRun) -> None:
     request, result = run.request, run.result
     st.subheader("Take it with you")
     png, npz, record = st.columns(3)
-    png.download_button("Picture (PNG)", exports.png(result), "attacked.png", "image/png", width="stretch")
     npz.download_button("Full precision (NPZ)", lambda: exports.npz(request, result), "attacked.npz", width="stretch")
     text = exports.record(request, result)
     record.download_button("Record (JSON)", text, "attacked.json", "application/json", width="stretch")
-    if models().ready(request.model):
-        for file, (survives, seen) in exports.verdicts(request, result).items():
-            mark = ":material/check_circle: still" if survives else ":material/cancel: no longer"
-            st.markdown(f"**{file}**: {mark} read as wanted when opened again; it reads as *{seen}*.")
-        if not request.settings.kappa:
-            st.caption("With a margin κ above 0, in the attack settings, a picture is more likely to survive.")
+    if not models().ready(request.model):
+        st.caption("The picture can be saved as soon as the network is loaded.")
+        return
+    saved = exports.as_file(request, result.distortion.l2, result)
+    png.download_button("Picture (PNG)", exports.png(saved), "attacked.png", "image/png", width="stretch")
+    for file, (survives, seen) in exports.verdicts(request, saved).items():
+        mark = ":material/check_circle: still" if survives else ":material/cancel: no longer"
+        st.markdown(f"**{file}**: {mark} read as wanted when opened again; it reads as *{seen}*.")
+    st.caption(
+        "Rounded to 8 bits as it is, the attacked picture would seldom survive. The PNG holds the nearest picture "
+        f"found that does: L2 {saved.distortion.l2:.3f}, where the attack ended at {result.distortion.l2:.3f}."
+    )
 
 
 framed(main)

@@ -16,7 +16,7 @@ import numpy as np
 from jma_core.dual import Certificate
 from jma_core.metrics import Distortion
 from jma_core.records import AttackResult, Phase, Step, StopReason
-from ui.request import Request, Settings
+from ui.request import Canvas, Request, Settings
 
 _SCALARS = (bool, int, float, str)
 
@@ -56,7 +56,9 @@ def unpack(data: bytes) -> tuple[Request, AttackResult]:
     header = json.loads(str(arrays["header"]))
     asked = header["request"]
     target = asked["target"] if isinstance(asked["target"], int) else tuple(asked["target"])
-    request = Request(asked["model"], asked["photo"], target, Settings(**asked["settings"]))
+    native, region = asked["canvas"]["native"], asked["canvas"]["region"]
+    canvas = Canvas(native, region and tuple(region))
+    request = Request(asked["model"], asked["photo"], target, Settings(**asked["settings"]), canvas)
     rest = {n: arrays[n] if n in arrays else header[n] for n in _names(AttackResult, "steps", "distortion", "reason")}
     steps = tuple(_step(arrays, header, i) for i in range(header["steps"]))
     distortion, reason = Distortion(**header["distortion"]), StopReason(header["reason"])

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from dataclasses import fields
 
+import numpy as np
 import streamlit as st
+from numpy.typing import NDArray
+from PIL import Image
 
 from jma_core.records import FREE
 from models.cards import Kind, ModelSpec
-from models.photos import Preprocessing
+from models.photos import Preprocessing, shrunk
 from models.registry import DEFAULT, unavailable
 from ui.backend import Prediction, models
-from ui.images import show
+from ui.images import show, spotlit
 from ui.readout import as_target, confidences, preset_target
-from ui.request import Settings, Target
+from ui.request import Canvas, Settings, Target
 from ui.state import keep, photos, samples
 from ui.uploads import MAX_BYTES, Photo, PhotoError, read_photo
 
@@ -119,6 +122,34 @@ def choose_target(spec: ModelSpec, photo: Photo, now: Prediction) -> Target:
     return tuple(FREE if want == has else want for want, has in zip(target, now.decoded, strict=True))
 
 
+def choose_canvas(spec: ModelSpec, photo: Photo) -> tuple[Canvas, NDArray[np.uint8]]:
+    """What of the photo may change, and the picture (H, W, 3) to be attacked."""
+    with st.expander("What may change"):
+        native = st.checkbox(
+            "Attack the photo at its own size",
+            key=keep("native", False),
+            help="Through the network's own resizing and cropping, so that the saved photo keeps its size and still "
+            "fools the network, which resizes it again. Otherwise the small picture that the network sees is attacked.",
+        )
+        picture = spec.preprocessing(photo.image)
+        if native:
+            sized, note = shrunk(photo.image)
+            picture = np.asarray(sized)
+            st.caption(note or f"{sized.width} x {sized.height} pixels.")
+        if not st.checkbox("Change a part of it only", key=keep("part", False)):
+            return Canvas(native), picture
+        sides = {}
+        for name, label in (("across", "From left to right"), ("down", "From top to bottom")):
+            sides[name] = st.slider(label, 0, 100, (25, 75), 5, "%d %%", keep(f"part-{name}", (25, 75)))
+        (left, right), (top, bottom) = sides["across"], sides["down"]
+        if left == right or top == bottom:
+            st.warning("This part is empty: nothing could change. The whole picture may change instead.")
+            return Canvas(native), picture
+        canvas = Canvas(native, (left / 100, top / 100, right / 100, bottom / 100))
+        show(spotlit(Preprocessing(THUMBNAIL * 2, squash=True)(Image.fromarray(picture)), canvas.region), caption="")
+    return canvas, picture
+
+
 def describe_change(spec: ModelSpec, now: Prediction, target: Target) -> str:
     """In Markdown, what a target changes: the labels, or the codeword bits."""
     match spec.encoding:
@@ -152,16 +183,19 @@ def choose_settings() -> Settings:
         values = {
             "level": st.radio(
                 "Attack",
-                ["lazy", "paper", "refined"],
+                ["lazy", "boxed", "paper", "refined"],
                 format_func={
                     "lazy": "JMA, from the gradients that matter (fast)",
+                    "boxed": "JMA, with the range of pixels in the problem",
                     "paper": "JMA, from all gradients (as published)",
                     "refined": "Refined, ends closest to the original",
                 }.get,
                 key=keep("level", default.level),
-                help="Both forms of JMA walk the same path; the published one takes one backward pass for every logit, "
-                "about a minute an iteration with 1000 classes. The refined attack takes one gradient an iteration: "
-                "it first reaches the target and then shrinks the perturbation until its iterations are used up.",
+                help="The fast and the published form of JMA walk the same path; the published one takes one backward "
+                "pass for every logit, about a minute an iteration with 1000 classes. Both clip pixels at black and "
+                "white after each step; the second form knows of these limits beforehand. The refined attack takes one "
+                "gradient an iteration: it first reaches the target and then shrinks the perturbation until its "
+                "iterations are used up.",
             ),
             "step": st.select_slider(
                 "Step length ε",

@@ -9,6 +9,7 @@ from hashlib import sha256
 from importlib.metadata import version
 
 import numpy as np
+import streamlit as st
 from PIL import Image
 
 from jma_core.records import AttackResult, reads
@@ -19,8 +20,16 @@ from ui.readout import names, wish
 from ui.request import Request
 
 
+@st.cache_data(max_entries=32, show_spinner="Fitting the picture to 8 bits")
+def as_file(request: Request, l2: float, _result: AttackResult) -> AttackResult:
+    """The attack's end on the grid of 8 bits, for a model that is loaded. Cached by the request and the result's L2."""
+    from ui import launch  # imports torch
+
+    return launch.as_file(request, models().request(request.model).result(), _result)
+
+
 def png(result: AttackResult) -> bytes:
-    """The attacked image, rounded to 8 bits."""
+    """The attacked image as a picture; one off the grid of 8 bits is rounded."""
     return _encode(result, "PNG")
 
 
@@ -51,7 +60,7 @@ def record(request: Request, result: AttackResult) -> str:
 
 
 def verdicts(request: Request, result: AttackResult) -> dict[str, tuple[bool, str]]:
-    """For the PNG and a JPEG of quality 90: whether the file, read back, still decodes to the target, and to what."""
+    """For PNG and JPEG of quality 90: whether the file, read back, is read as the target, and as what it is read."""
     return {
         "PNG, 8 bits": _read_back(request, result, png(result)),
         "JPEG, quality 90": _read_back(request, result, _encode(result, "JPEG", quality=90)),
@@ -65,6 +74,7 @@ def _encode(result: AttackResult, file_format: str, **options: int) -> bytes:
 
 
 def _read_back(request: Request, result: AttackResult, data: bytes) -> tuple[bool, str]:
-    picture = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    spec, photo = models().specs[request.model], Image.open(io.BytesIO(data)).convert("RGB")
+    picture = spec.preprocessing(photo) if request.canvas.native else np.asarray(photo)
     seen = predict(request.model, sha256(data).hexdigest(), picture)
-    return reads(seen.decoded, result.target), names(models().specs[request.model], seen.decoded)
+    return reads(seen.decoded, result.target), names(spec, seen.decoded)

@@ -12,7 +12,13 @@ from jma_core.records import Phase, Step
 
 BLUE, ORANGE, GREY = "#2f7ed8", "#e07b00", "#8a8f98"
 ABOVE = {"annotation_text": "target region above", "annotation_position": "top left"}
-SYMBOLS = {Phase.WALK: "circle", Phase.LEAP: "star", Phase.BISECT: "diamond-open", Phase.SHRINK: "circle-open"}
+SYMBOLS = {
+    Phase.WALK: "circle",
+    Phase.LEAP: "star",
+    Phase.BISECT: "diamond-open",
+    Phase.SHRINK: "circle-open",
+    Phase.ROUND: "square-open",
+}
 
 
 def margins(steps: Sequence[Step], names: Sequence[str], shown: int) -> go.Figure:

@@ -19,6 +19,16 @@ def show(picture: NDArray[np.uint8], caption: str) -> None:
     st.image(picture, caption=caption, width="stretch", output_format="PNG")
 
 
+def spotlit(picture: NDArray[np.uint8], region: tuple[float, float, float, float]) -> NDArray[np.uint8]:
+    """The picture (H, W, 3), faded outside a region (left, top, right, bottom), in fractions of its sides."""
+    height, width = picture.shape[:2]
+    left, top, right, bottom = region
+    inside = slice(round(top * height), round(bottom * height)), slice(round(left * width), round(right * width))
+    faded = (picture // 4 + 160).astype(np.uint8)
+    faded[inside] = picture[inside]
+    return faded
+
+
 def to_picture(image: Floats) -> NDArray[np.uint8]:
     """An image (3, H, W) in [0, 1] as an 8-bit picture (H, W, 3)."""
     return np.round(np.moveaxis(image, 0, 2) * 255).astype(np.uint8)

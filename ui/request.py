@@ -20,6 +20,16 @@ class Settings:
 
 
 @dataclass(frozen=True)
+class Canvas:
+    """What of the photo may change."""
+
+    native: bool = False
+    """The photo is attacked at its own size, and not the picture that the network sees of it."""
+    region: tuple[float, float, float, float] | None = None
+    """Left, top, right and bottom of the rectangle that may change, as fractions of the attacked picture; None: all."""
+
+
+@dataclass(frozen=True)
 class Request:
     """Everything that an attack depends on; equal requests give equal attacks."""
 
@@ -28,3 +38,4 @@ class Request:
     """sha256 of the photo's bytes."""
     target: Target
     settings: Settings
+    canvas: Canvas = Canvas()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jma_core.records import AttackResult, Step
+from jma_core.records import AttackResult, Step, Thinned
 from ui.backend import models, turnstile
 from ui.request import Request
 
@@ -18,20 +17,23 @@ if TYPE_CHECKING:
     from jma_core.attacks.trail import Attack
 
 log = logging.getLogger(__name__)
+MEMORY = 160 * 2**20
+"""Bytes of images that the steps of one attack may hold: 278 steps of 224 x 224 pixels."""
 
 
 class AttackRun:
-    """The attack that answers one request: ``steps`` so far, and the ``result`` once it has ended.
+    """The attack that answers one request: its ``steps`` so far, and the ``result`` once it has ended.
 
     ``go`` and ``pause`` may be called at any time and from any page; a second ``go`` while it runs does nothing.
     """
 
     def __init__(self, request: Request, picture: NDArray[np.uint8]) -> None:
         self.request = request
-        self.steps: list[Step] = []
         self.result: AttackResult | None = None
         self.error = ""
         self._picture = picture
+        self._kept = max(2, MEMORY // (4 * max(1, picture.size)))
+        self._taken = Thinned(self._kept)
         self._attack: Attack | None = None
         self._thread: threading.Thread | None = None
         self._pause = threading.Event()
@@ -41,8 +43,13 @@ class AttackRun:
     def finished(cls, request: Request, result: AttackResult) -> AttackRun:
         """A stored attack, as if it had just run."""
         run = cls(request, np.empty(0, np.uint8))
-        run.steps, run.result = list(result.steps), result
+        run.result = result
         return run
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Those so far, of a long attack on a large picture a part of them, evenly spread."""
+        return self.result.steps if self.result else self._taken.steps
 
     @property
     def ended(self) -> bool:
@@ -62,12 +69,12 @@ class AttackRun:
         if self.result:
             return self.result.detail
         if not self.busy:
-            return "Paused." if self.steps else "Not started."
+            return "Paused." if self._taken.added else "Not started."
         if ahead := turnstile.ahead(self):
             return f"Waiting for {ahead} other attack{'s' * (ahead > 1)} on this computer to finish."
         if not models().request(self.request.model).done():
             return "Waiting for the network to load."
-        return "Finishing this iteration." if self._pause.is_set() else f"Running: iteration {len(self.steps) + 1}."
+        return "Finishing this iteration." if self._pause.is_set() else f"Running: iteration {self._taken.added + 1}."
 
     def go(self, steps: int | None = None) -> None:
         """Advance by a number of steps, or to the end. Does nothing while busy or once ended."""
@@ -100,28 +107,14 @@ class AttackRun:
             self._attack = self._start()
         while not self._pause.is_set() and (steps is None or steps > 0):
             try:
-                self.steps.append(next(self._attack))
+                self._taken.add(next(self._attack))
             except StopIteration as end:
                 self.result = end.value
-                self.steps = list(end.value.steps)  # thinned, where there were many
                 return
             steps = None if steps is None else steps - 1
 
     def _start(self) -> Attack:
         loaded = models().request(self.request.model).result()
-        from jma_core import jma, refined
-        from models.loaders import to_tensor
+        from ui.launch import launch
 
-        settings = asdict(self.request.settings)
-        attack = jma
-        if self.request.settings.level == "refined":
-            del settings["level"], settings["step"]
-            attack, settings["steps"] = refined, settings.pop("max_iter")
-        return attack(
-            loaded.network,
-            to_tensor(self._picture, loaded.device),
-            loaded.encoding,
-            self.request.target,
-            should_stop=self._cancelled.is_set,
-            **settings,
-        )
+        return launch(self.request, loaded, self._picture, kept=self._kept, should_stop=self._cancelled.is_set)

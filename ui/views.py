@@ -19,7 +19,13 @@ from ui.request import Target
 from ui.runner import AttackRun
 
 Floats = NDArray[np.floating]
-TITLES = {Phase.WALK: "step", Phase.LEAP: "full step", Phase.BISECT: "halving", Phase.SHRINK: "sphere"}
+TITLES = {
+    Phase.WALK: "step",
+    Phase.LEAP: "full step",
+    Phase.BISECT: "halving",
+    Phase.SHRINK: "sphere",
+    Phase.ROUND: "rounding",
+}
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from jma_core.encodings import Constraints, Encoding, Target
 from jma_core.linearise import Linearisation, Solution
 from jma_core.metrics import distortion
 from jma_core.network import MIB, Classifier, Network, never
-from jma_core.records import ZERO_GRADIENT, AttackResult, Halt, Phase, Step, StopReason, reads
+from jma_core.records import ZERO_GRADIENT, AttackResult, Halt, Phase, Step, StopReason, Thinned, reads
 
 Attack = Generator[Step, None, AttackResult]
 Ending = tuple[StopReason, str]
@@ -97,12 +97,9 @@ class Trail:
         self.goal = encoding.constraints(target, kappa)
         self.kappa = kappa
         self._max_seconds = max_seconds
-        self._kept = kept
         self._seconds = 0.0
         self._resumed = time.perf_counter()
-        self._steps: list[Step] = []
-        self._last_step: Step | None = None
-        self._emitted, self._stride, self._updates = 0, 1, 0
+        self._steps, self._updates = Thinned(kept), 0
         self._curve: list[tuple[int, float]] = []
         self._z0: Tensor | None = None
         self._best = x0, torch.full((encoding.n,), torch.nan)
@@ -217,14 +214,9 @@ class Trail:
             self._best, self._best_rank = (x, z), rank
             if rank[0]:
                 self._curve.append((step.backward, step.l2))
-        self._last, self._last_step = x, step
+        self._last = x
         self._updates += step.phase != Phase.LEAP
-        if self._emitted % self._stride == 0:
-            self._steps.append(step)
-        self._emitted += 1
-        if len(self._steps) == self._kept:
-            del self._steps[1::2]
-            self._stride *= 2
+        self._steps.add(step)
 
     def ending(self, iterations: int) -> Ending:
         """How an attack of a fixed number of iterations ends."""
@@ -235,9 +227,6 @@ class Trail:
     def result(self, reason: StopReason, detail: str) -> AttackResult:
         """The end of the attack, with the nearest hit, or the iterate that came closest to one."""
         x, z = self._best
-        steps = self._steps
-        if self._last_step is not None and steps[-1] is not self._last_step:
-            steps = [*steps, self._last_step]
         z0 = torch.full_like(z, torch.nan) if self._z0 is None else self._z0
         original, image = _array(self.x0), _array(x)
         return AttackResult(
@@ -259,7 +248,7 @@ class Trail:
             backward=self.network.backward,
             seconds=self._clock(),
             curve=np.array(self._curve).reshape(-1, 2),
-            steps=tuple(steps),
+            steps=self._steps.steps,
         )
 
     def _checked(self, z: Tensor) -> Tensor:

@@ -1,0 +1,82 @@
+"""From a request to the attack that answers it. Imports torch, as nothing may that is shown before torch is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from jma_core import AttackResult, eight_bit, jma, refined, run
+from jma_core.attacks.trail import KEPT, Attack
+from jma_core.network import never
+from models.loaders import LoadedModel, to_tensor
+from models.resize import Resize, Saved
+from ui.request import Request
+
+RATE = 0.2
+"""L2 length of the refined attack's first step, in the picture that the network sees."""
+
+
+def launch(
+    request: Request,
+    loaded: LoadedModel,
+    picture: NDArray[np.uint8],
+    *,
+    kept: int = KEPT,
+    should_stop: Callable[[], bool] = never,
+) -> Attack:
+    """The attack on a picture (H, W, 3): the one that the network sees, or the photo itself if the canvas is native."""
+    x = to_tensor(picture, loaded.device)
+    size, preprocessing = picture.shape[1::-1], loaded.spec.preprocessing
+    network, zoom = loaded.network, 1.0
+    if request.canvas.native:
+        network = nn.Sequential(Resize(preprocessing, size), network).to(loaded.device)
+        zoom = preprocessing.zoom(size)
+    asked = request.settings
+    common: dict[str, Any] = {
+        "kappa": asked.kappa,
+        "max_seconds": asked.max_seconds,
+        "mask": mask(request, size),
+        "kept": kept,
+        "should_stop": should_stop,
+    }
+    task = network, x, loaded.encoding, request.target
+    if asked.level == "refined":
+        return refined(*task, steps=asked.max_iter, rate=RATE * zoom, **common)
+    return jma(*task, level=asked.level, step=asked.step * zoom, max_iter=asked.max_iter, **common)
+
+
+def as_file(request: Request, loaded: LoadedModel, result: AttackResult) -> AttackResult:
+    """The attack's end as a file of 8 bits: the nearest image found that the network reads as wanted from there."""
+    size = result.original.shape[:0:-1]
+    network = loaded.network
+    if request.canvas.native:
+        network = Saved(loaded.spec.preprocessing, size, network).to(loaded.device)
+    x = torch.from_numpy(result.original).to(loaded.device)
+    return run(
+        eight_bit(
+            network,
+            x,
+            loaded.encoding,
+            request.target,
+            start=result.image,
+            kappa=request.settings.kappa,
+            mask=mask(request, size),
+            kept=2,
+        )
+    )
+
+
+def mask(request: Request, size: tuple[int, int]) -> Tensor | None:
+    """The pixels (height, width) of a picture of this (width, height) that the canvas lets change; None: all."""
+    if request.canvas.region is None:
+        return None
+    left, top, right, bottom = request.canvas.region
+    width, height = size
+    free = torch.zeros(height, width, dtype=torch.bool)
+    free[round(top * height) : round(bottom * height), round(left * width) : round(right * width)] = True
+    return free
