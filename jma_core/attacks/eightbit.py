@@ -15,7 +15,7 @@ gradient at the best rounding on the ray: one gradient a turn.
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, Unpack
+from typing import Unpack
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ from jma_core.attacks.refined import turned, worst
 from jma_core.attacks.trail import Attack, Common, Ending, Trail, begin, check_image, cosine, length
 from jma_core.encodings import Encoding, Target
 from jma_core.network import Classifier
-from jma_core.records import Phase, Step
+from jma_core.records import Floats, Phase, Step
 
 TURN = 0.3, 0.03
 """Tangent of the angle by which the direction turns, at the first turn and at the last."""
@@ -42,7 +42,7 @@ def eight_bit(
     encoding: Encoding,
     target: Target,
     *,
-    start: Any,
+    start: Tensor | Floats,
     turns: int = 8,
     **common: Unpack[Common],
 ) -> Attack:

@@ -175,6 +175,19 @@ def test_the_best_image_of_a_linear_model_is_nearly_found_and_is_not_lost(
     assert again.distortion.l2 <= result.distortion.l2
 
 
+def test_a_grid_image_that_already_is_best_stays(linear_network: Build) -> None:
+    """One pixel brings a third of what is missing by every level, and the others a hundredth of that: three levels."""
+    w = np.full(48, 0.01)
+    w[7] = 1.0
+    x = torch.full((3, 4, 4), 100 / 255, dtype=torch.float64)
+    f = linear_network(np.stack([w * 0, w]), np.array([0, -w.sum() * 100 / 255 - 2.999 / 255]))
+    best = x.clone()
+    best.view(-1)[7] = 103 / 255
+    result = run(eight_bit(f, x, OneHot(2), 1, start=best))
+    np.testing.assert_array_equal(result.image, best)
+    assert result.success
+
+
 # What every attack must do.
 
 
