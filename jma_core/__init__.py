@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jma_core.attacks.batch import run_batch
+    from jma_core.attacks.eightbit import eight_bit
     from jma_core.attacks.jma import Level, jma
     from jma_core.attacks.refined import refined
     from jma_core.attacks.trail import run
@@ -30,6 +31,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _HOMES = {
     "attacks.batch": ["run_batch"],
+    "attacks.eightbit": ["eight_bit"],
     "attacks.jma": ["Level", "jma"],
     "attacks.refined": ["refined"],
     "attacks.trail": ["run"],
@@ -54,6 +56,7 @@ __all__ = [
     "Solution",
     "Step",
     "StopReason",
+    "eight_bit",
     "hadamard_codebook",
     "jma",
     "refined",

@@ -64,6 +64,8 @@ class Phase(StrEnum):
     """The segment between the last miss and the nearest hit was halved."""
     SHRINK = "shrink"
     """The image moved on a sphere around the original, whose radius follows hits and misses."""
+    ROUND = "round"
+    """A point on a ray from the original was rounded to 8 bits."""
 
 
 class StopReason(StrEnum):

@@ -81,7 +81,7 @@ def _reach(trail: Trail, steps: int, rate: float) -> Generator[Step, None, tuple
         weights = (weights / weights.mean()).clamp(min=LEAST)
         yield from trail.emit(k + 1, Phase.WALK, x, z)
         if trail.hit(z):
-            return k + 1, _turned(trail, x, gradient, TURN[0], length(x - trail.x0) * (1 - SHRINK[0]))
+            return k + 1, turned(trail, x, gradient, TURN[0], length(x - trail.x0) * (1 - SHRINK[0]))
         velocity = MOMENTUM * velocity - unit(gradient)
         x = trail.clamp(x + rate / math.sqrt(1 + k / PATIENCE) * velocity)
     return steps, x
@@ -91,15 +91,15 @@ def _shrink(trail: Trail, x: Tensor, done: int, steps: int) -> Generator[Step]:
     """Walk on spheres from ``x``, which is just within the nearest hit, with the gradients that are left."""
     radius = length(x - trail.x0)
     for k in range(done, steps):
-        z, gradient = trail.descend(x, _worst)
+        z, gradient = trail.descend(x, worst)
         yield from trail.emit(k + 1, Phase.SHRINK, x, z)
         annealed = cosine(k - done, steps - done)
         a, c = (last + (first - last) * annealed for first, last in (TURN, SHRINK))
         radius = length(x - trail.x0) * (1 - c) if trail.hit(z) else radius * (1 + GROWTH * c)
-        x = _turned(trail, x, gradient, a, radius)
+        x = turned(trail, x, gradient, a, radius)
 
 
-def _turned(trail: Trail, x: Tensor, gradient: Tensor, tangent: float, radius: float) -> Tensor:
+def turned(trail: Trail, x: Tensor, gradient: Tensor, tangent: float, radius: float) -> Tensor:
     """The perturbation of ``x`` turned downhill by the angle of this tangent, at this radius."""
     u = unit(x - trail.x0)
     downhill = unit((gradient * u).sum() * u - gradient)
@@ -111,6 +111,6 @@ def _summed(values: Tensor, weights: Tensor) -> Tensor:
     return weights @ functional.softplus(-values / TEMPERATURE)
 
 
-def _worst(values: Tensor) -> Tensor:
+def worst(values: Tensor) -> Tensor:
     """The worst violation, smoothed: constraints that are about as bad share its gradient."""
     return torch.logsumexp(-values / TEMPERATURE, 0)

@@ -1,0 +1,115 @@
+"""An attack's end on the grid of 8 bits: the image whose pixels are multiples of 1/255, and which succeeds as a file.
+
+Attacks end on the border of the target's region with many pixels moved by less than half a level, so that rounding
+takes most of the perturbation back. What is nearest on the grid is not the rounding of what is nearest off it, but of
+a point further out on the same ray: the Lagrangian ||y - x0||^2 + 2 lambda g.y of the linearised problem falls apart
+into pixels, and on the grid, in the box, its least value is at
+
+    y = round(clip(x0 - lambda g)).
+
+The ray of -g leads through the attacked image, which is optimal off the grid, and lambda is the least at which the
+rounded image hits. Around this search, which needs no gradients, the direction turns as in ``refined``, towards the
+gradient at the best rounding on the ray: one gradient a turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Unpack
+
+import torch
+from torch import Tensor
+
+from jma_core.attacks.refined import turned, worst
+from jma_core.attacks.trail import Attack, Common, Ending, Trail, begin, check_image, cosine, length
+from jma_core.encodings import Encoding, Target
+from jma_core.network import Classifier
+from jma_core.records import Floats, Phase, Step
+
+TURN = 0.3, 0.03
+"""Tangent of the angle by which the direction turns, at the first turn and at the last."""
+WIDTH = 0.05
+"""How far from a point on a ray, relative to its distance, the border is first looked for."""
+DOUBLINGS = 6
+"""How often that width doubles before the ray is given up: at nine times the distance."""
+HALVINGS = 3
+"""How often the interval that holds the border is halved."""
+
+
+def eight_bit(
+    f: Classifier,
+    x: Tensor,
+    encoding: Encoding,
+    target: Target,
+    *,
+    start: Tensor | Floats,
+    turns: int = 8,
+    **common: Unpack[Common],
+) -> Attack:
+    """End an attack on the grid of 8 bits: yields a Step for every rounding, and returns an AttackResult.
+
+    start   the attacked image, a tensor or an array (C, H, W) in [0, 1], from whatever attack on x
+    turns   of the direction: one gradient each, and some six forward passes
+
+    f, x, target and common as in ``jma``; x itself may lie off the grid. Success is the decoder's word on an image
+    whose pixels are k / 255 as ``ToTensor`` would read them from a file; distances are from x. After a failure the
+    image is the one that came closest: a rounding, or x. Raises ValueError for what is out of range.
+    """
+    if turns < 0:
+        raise ValueError(f"expected turns >= 0, got {turns}")
+    trail = begin(f, x, encoding, target, **common)
+    start = check_image(torch.as_tensor(start), trail.x0.device).to(trail.x0)
+    if start.shape != trail.x0.shape:
+        raise ValueError(f"expected a start of the image's shape {tuple(x.shape)}, got {tuple(start.shape)}")
+    return trail.follow(_eight_bit(trail, start, turns))
+
+
+def _eight_bit(trail: Trail, x: Tensor, turns: int) -> Generator[Step, None, Ending]:
+    trail.start(trail.network.logits(trail.x0))
+    for k in range(turns):
+        x = yield from _border(trail, k + 1, x)
+        _, gradient = trail.descend(rounded(x), worst)
+        tangent = TURN[1] + (TURN[0] - TURN[1]) * cosine(k, turns)
+        x = turned(trail, x, gradient, tangent, length(x - trail.x0))
+    yield from _border(trail, turns + 1, x)
+    return trail.ending(turns + 1)
+
+
+def _border(trail: Trail, iteration: int, x: Tensor) -> Generator[Step, None, Tensor]:
+    """The nearest point on the ray through ``x`` whose rounding hits, or else the one that came closest to a hit."""
+    misses: list[tuple[float, float]] = []
+
+    def at(t: float) -> Tensor:
+        return trail.x0 + t * (x - trail.x0)
+
+    def hits(t: float) -> Generator[Step, None, bool]:
+        trail.network.check_stop()
+        y = rounded(at(t))
+        z = trail.network.logits(y)
+        yield from trail.emit(iteration, Phase.ROUND, y, z)
+        if not trail.hit(z):
+            misses.append((float(trail.goal.values(z).min()), t))
+        return trail.hit(z)
+
+    inwards = yield from hits(1.0)
+    near, width = 1.0, WIDTH
+    for _ in range(DOUBLINGS):
+        far = near / (1 + width) if inwards else near * (1 + width)
+        if (yield from hits(far)) != inwards:
+            break
+        near, width = far, 2 * width
+    else:
+        return at(near if inwards else max(misses)[1])
+    hit, miss = (near, far) if inwards else (far, near)
+    for _ in range(HALVINGS):
+        middle = (hit + miss) / 2
+        if (yield from hits(middle)):
+            hit = middle
+        else:
+            miss = middle
+    return at(hit)
+
+
+def rounded(x: Tensor) -> Tensor:
+    """The image whose pixels are the multiples of 1/255 in [0, 1] nearest to those of ``x``."""
+    return (x.clamp(0, 1) * 255).round() / 255
