@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -53,19 +53,27 @@ def write_json(path: Path | None, figures: dict[str, Any]) -> None:
 
 
 class NetworkClock:
-    """Seconds spent in the network's forward and backward passes while ``running``."""
+    """Seconds of ``timer`` spent in the network and in autograd, and nowhere else, while ``running``."""
 
-    _TIMED = ("logits", "descend", "differentiate", "push", "rows")
+    _TIMED = ("call", "gradients", "tangents", "pullback")
 
-    def __init__(self) -> None:
+    def __init__(self, timer: Callable[[], float] = time.perf_counter) -> None:
         self.seconds = 0.0
+        self._timer = timer
+        self._inside = False
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """Time every pass of every attack inside the block."""
         originals = {name: getattr(Network, name) for name in self._TIMED}
-        for name, original in originals.items():
-            setattr(Network, name, self._timed(original))
+        timed = {name: self._timed(original) for name, original in originals.items()}
+
+        def pullback(*args: Any) -> Any:
+            z, pull = timed["pullback"](*args)
+            return z, self._timed(pull)
+
+        for name, method in (timed | {"pullback": pullback}).items():
+            setattr(Network, name, method)
         try:
             yield
         finally:
@@ -74,10 +82,13 @@ class NetworkClock:
 
     def _timed(self, method: Any) -> Any:
         def timed(*args: Any) -> Any:
-            start = time.perf_counter()
+            if self._inside:  # a forward pass within a derivative
+                return method(*args)
+            start, self._inside = self._timer(), True
             try:
                 return method(*args)
             finally:
-                self.seconds += time.perf_counter() - start
+                self.seconds += self._timer() - start
+                self._inside = False
 
         return timed

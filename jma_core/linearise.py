@@ -59,7 +59,7 @@ class Linearisation:
         self._mask = None if mask is None else mask.expand(x.shape).flatten().cpu()
         self.z, self._rows_of = network.differentiate(x)
         """(n,) logits f(x)."""
-        self._known: dict[int, Array] = {}
+        self._known: dict[int, NDArray[np.floating]] = {}
         self._z64 = self.z.cpu().double()
 
     @cached_property
@@ -95,8 +95,12 @@ class Linearisation:
         feasible for the whole problem is the optimum of the whole problem.
         """
 
+        gram = np.empty((0, 0))
+
         def solve(rows: Array, required: Array) -> tuple[Array, Array]:
-            multipliers = self._solve_dual(rows @ rows.T, required)
+            nonlocal gram
+            gram = _extended(gram, rows)
+            multipliers = self._solve_dual(gram, required)
             return multipliers, rows.T @ multipliers
 
         return self._generate(solve, start, grow)
@@ -147,9 +151,9 @@ class Linearisation:
         """Rows ``index`` of B = A J, (k, m): one backward pass for each that was not asked for before."""
         new = [i for i in index if i not in self._known]
         if new:
-            made = self._pull(self._goal.rows(torch.tensor(new))).double().numpy()
+            made = self._pull(self._goal.rows(torch.tensor(new))).numpy()
             self._known.update(zip(new, made, strict=True))
-        return np.array([self._known[i] for i in index]).reshape(len(index), self._x.numel())
+        return np.array([self._known[i] for i in index], dtype=np.float64).reshape(len(index), self._x.numel())
 
     def _change(self, displacement: Array) -> Array:
         """A d (p,) for a displacement d (n,) of the logits."""
@@ -204,6 +208,16 @@ def _worst(missing: Array, noise: float, count: int) -> NDArray[np.int64]:
     """Indices of the ``count`` largest entries of those above ``noise``."""
     order = np.argsort(-missing, kind="stable")[:count]
     return order[missing[order] > noise]
+
+
+def _extended(gram: Array, rows: Array) -> Array:
+    """B B' (k, k) of ``rows`` (k, m), given that of the first few of them."""
+    extended = np.empty((len(rows), len(rows)))
+    known = len(gram)
+    extended[:known, :known] = gram
+    for k in range(known, len(rows)):
+        extended[k, : k + 1] = extended[: k + 1, k] = rows[: k + 1] @ rows[k]
+    return extended
 
 
 def _gram(jacobian: Tensor, columns: int = 16384) -> Array:

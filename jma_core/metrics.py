@@ -62,9 +62,9 @@ def ssim(original: Image, attacked: Image) -> float:
 
     x, y = original.astype(np.float64), attacked.astype(np.float64)
     mean_x, mean_y = blur(x), blur(y)
-    var_x, var_y = blur(x * x) - mean_x**2, blur(y * y) - mean_y**2
+    variances = blur(x * x + y * y) - mean_x**2 - mean_y**2
     covariance = blur(x * y) - mean_x * mean_y
     c1, c2 = 0.01**2, 0.03**2
     luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
-    structure = (2 * covariance + c2) / (var_x + var_y + c2)
+    structure = (2 * covariance + c2) / (variances + c2)
     return float((luminance * structure)[:, 5:-5, 5:-5].mean())
