@@ -5,11 +5,14 @@ spends one gradient a step instead, in two phases:
 
 * ``reach``: normalised gradients with momentum (Dong et al. 2018), nowhere held back, until the decoder reads the
   target. They are those of a sharp sum over the constraints: satisfied ones soon count for nothing, so that they do
-  not hold back the others, on which summed logistic losses get stuck when several labels are flipped.
+  not hold back the others, on which summed logistic losses get stuck when several labels are flipped. A constraint
+  that stays violated gains weight, as in the method of multiplicative weights (Arora, Hazan and Kale 2012).
 * ``shrink``: a walk on spheres around the original. The radius shrinks by a fraction c after a hit and grows by 0.6 c
   after a miss, as in DDN (Rony et al. 2019). The direction turns by an angle of tangent a towards the part of the
   gradient that is tangent to the sphere; the rest of it would only change the norm, which is the radius's business.
-  Both a and c fall by a cosine over the gradients that are left.
+  Both a and c fall by a cosine over the gradients that are left, times a boldness in (0, 1] that hits raise and misses
+  lower, as evolution strategies adapt their steps (Rechenberg 1973): where many constraints meet, steps that suit two
+  classes never hit again. After six misses in a row the walk goes back to the nearest hit.
 """
 
 from __future__ import annotations
@@ -31,11 +34,15 @@ from jma_core.records import Phase, Step
 MOMENTUM = 0.9
 PATIENCE = 20
 """Steps after which the rate of the first phase has fallen by the square root of two."""
-TURN = 0.3, 0.01
-SHRINK = 0.15, 0.001
-"""a and c, at the first step of the second phase and at the last."""
+TURN = 0.4, 0.01
+SHRINK = 0.3, 0.001
+"""a and c for full boldness, at the first step of the second phase and at the last."""
 GROWTH = 0.6
 """How much the radius grows after a miss, over how much it shrinks after a hit."""
+FIRST_BOLDNESS, BOLDER, TIMIDER = 0.5, 2.0, 0.85
+"""Boldness at first, and its factors after a hit and after a miss."""
+LOST = 6
+"""Misses in a row after which the walk goes back to the nearest hit."""
 URGENCY, LEAST = 0.1, 0.02
 """The weight of a violated constraint grows by this, in e-foldings a step; none falls below so much of their mean."""
 TEMPERATURE = 0.25
@@ -66,37 +73,45 @@ def refined(
 
 
 def _refined(trail: Trail, steps: int, rate: float) -> Generator[Step, None, Ending]:
-    done, x = yield from _reach(trail, steps, rate)
-    yield from _shrink(trail, x, done, steps)
+    done, hit, gradient = yield from _reach(trail, steps, rate)
+    yield from _shrink(trail, hit, gradient, done, steps)
     return trail.ending(steps)
 
 
-def _reach(trail: Trail, steps: int, rate: float) -> Generator[Step, None, tuple[int, Tensor]]:
-    """Descend until there is a hit. Returns the number of gradients spent, and the image that they lead to."""
+def _reach(trail: Trail, steps: int, rate: float) -> Generator[Step, None, tuple[int, Tensor, Tensor]]:
+    """Descend until there is a hit. Returns how many gradients that took, the last image, and the gradient there."""
     x, velocity = trail.x0, torch.zeros_like(trail.x0)
     weights = x.new_ones(len(trail.goal.labels))
     for k in range(steps):
         z, gradient = trail.descend(x, partial(_summed, weights=weights))
-        weights = weights * torch.exp(URGENCY * (trail.goal.values(z) < 0))
-        weights = (weights / weights.mean()).clamp(min=LEAST)
         yield from trail.emit(k + 1, Phase.WALK, x, z)
         if trail.hit(z):
-            return k + 1, turned(trail, x, gradient, TURN[0], length(x - trail.x0) * (1 - SHRINK[0]))
+            return k + 1, x, gradient
+        weights = weights * torch.exp(URGENCY * (trail.goal.values(z) < 0))
+        weights = (weights / weights.mean()).clamp(min=LEAST)
         velocity = MOMENTUM * velocity - unit(gradient)
         x = trail.clamp(x + rate / math.sqrt(1 + k / PATIENCE) * velocity)
-    return steps, x
+    return steps, x, gradient
 
 
-def _shrink(trail: Trail, x: Tensor, done: int, steps: int) -> Generator[Step]:
-    """Walk on spheres from ``x``, which is just within the nearest hit, with the gradients that are left."""
-    radius = length(x - trail.x0)
+def _shrink(trail: Trail, x: Tensor, gradient: Tensor, done: int, steps: int) -> Generator[Step]:
+    """Walk on spheres from a hit with the gradients that are left."""
+    nearest, radius = (x, gradient), length(x - trail.x0)
+    boldness, misses = FIRST_BOLDNESS, 0
     for k in range(done, steps):
+        annealed = cosine(k - done, steps - done)
+        a, c = (boldness * (last + (first - last) * annealed) for first, last in (TURN, SHRINK))
+        radius = radius * (1 + GROWTH * c) if misses else length(x - trail.x0) * (1 - c)
+        x = turned(trail, x, gradient, a, radius)
         z, gradient = trail.descend(x, worst)
         yield from trail.emit(k + 1, Phase.SHRINK, x, z)
-        annealed = cosine(k - done, steps - done)
-        a, c = (last + (first - last) * annealed for first, last in (TURN, SHRINK))
-        radius = length(x - trail.x0) * (1 - c) if trail.hit(z) else radius * (1 + GROWTH * c)
-        x = turned(trail, x, gradient, a, radius)
+        if trail.hit(z):
+            boldness, misses = min(1.0, BOLDER * boldness), 0
+            nearest = min(nearest, (x, gradient), key=lambda hit: length(hit[0] - trail.x0))
+        else:
+            boldness, misses = TIMIDER * boldness, misses + 1
+            if misses == LOST:
+                (x, gradient), misses = nearest, 0
 
 
 def turned(trail: Trail, x: Tensor, gradient: Tensor, tangent: float, radius: float) -> Tensor:
@@ -108,7 +123,7 @@ def turned(trail: Trail, x: Tensor, gradient: Tensor, tangent: float, radius: fl
 
 def _summed(values: Tensor, weights: Tensor) -> Tensor:
     """Weighted sum of the violations, smoothed: a satisfied constraint hardly counts."""
-    return weights @ functional.softplus(-values / TEMPERATURE)
+    return weights.to(values) @ functional.softplus(-values / TEMPERATURE)
 
 
 def worst(values: Tensor) -> Tensor:
