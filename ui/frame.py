@@ -12,6 +12,7 @@ def frame() -> None:
     st.set_page_config(page_title="JMA Lab", page_icon="assets/icon.png", layout="wide", initial_sidebar_state=340)
     pages = [
         st.Page("pages/attack_lab.py", title="Attack lab", icon=":material/target:", default=True),
+        st.Page("pages/geometry.py", title="Geometry", icon=":material/architecture:", url_path="geometry"),
         st.Page("pages/models.py", title="Models", icon=":material/category:", url_path="models"),
     ]
     page = st.navigation(pages, position="top")

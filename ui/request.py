@@ -1,8 +1,10 @@
-"""What the user asks for: one photo, one model, one target, one set of settings."""
+"""What the user asks for: one photo, one model, one target, one set of settings; and what is measured of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from jma_core.geometry import Geometry, Landing
 
 Target = int | tuple[bool, ...]
 """A class index, or for each label whether it is wanted."""
@@ -28,3 +30,12 @@ class Request:
     """sha256 of the photo's bytes."""
     target: Target
     settings: Settings
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The logit space at a picture, and what the network itself says of the two perturbations."""
+
+    space: Geometry
+    nearest: Landing
+    cheapest: Landing
