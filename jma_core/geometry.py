@@ -308,11 +308,15 @@ def _section(space: Geometry, basis: Array, origin: Array, gram: Array, centre: 
 
 
 def telling_logits(space: Geometry, count: int = 2) -> tuple[int, ...]:
-    """Places of the logits in which r' and r* differ most, of those sets that show a binding constraint of r*."""
-    apart = np.abs(space.cheapest.logits - space.nearest.logits)
-    order = np.argsort(-apart, kind="stable")
-    bound = next(i for i in order if space.pull[i])
-    return tuple(int(i) for i in [bound, *(i for i in order if i != bound)][:count])
+    """Places in ``space.index`` of the logits that show most.
+
+    First the one that r' moves most, of those that a binding constraint of r* is about, so that its border is seen;
+    then those in which r' and r* differ most.
+    """
+    moved = np.where(space.pull != 0, np.abs(space.nearest.logits - space.z), -1.0)
+    bound = int(moved.argmax())
+    order = np.argsort(-np.abs(space.cheapest.logits - space.nearest.logits), kind="stable")
+    return tuple([bound, *(int(i) for i in order if i != bound)][:count])
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ def picture_of_the_space(spec: ModelSpec, measured: Measured, target: Target, st
         section, axes = section_through_points(space), ACROSS
     else:
         places = choose_logits(titles, telling_logits(space, 2 if view == TWO else 3))
-        section, axes = section_of_logits(space, places), tuple(f"logit of {titles[i]}" for i in places)
+        section, axes = section_of_logits(space, places), tuple(titles[i] for i in places)
     if view == THREE:
         figure = figures.solid(section, views.shown(spec, measured, target, section, axes, steps))
         st.plotly_chart(figure, key="solid")
@@ -150,12 +150,8 @@ def caption(view: str, section: Section) -> str:
         return about
     return about + (
         " The region is cut where all other logits are as in r∗; the ellipse leaves the others free"
-        + (", and starts from where the other wanted labels alone would carry z." if moved(section) else ".")
+        + (", and starts from where the other wanted labels alone would carry z." if figures.shifted(section) else ".")
     )
-
-
-def moved(section: Section) -> bool:
-    return bool(np.linalg.norm(section.centre - section.z) > 0.02 * np.linalg.norm(section.cheapest - section.z))
 
 
 def directions(spec: ModelSpec, measured: Measured) -> None:

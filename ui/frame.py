@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from ui.state import forget_widgets
+
 
 def frame() -> None:
     """Draw the frame, and in it the page that the address asks for."""
@@ -16,6 +18,9 @@ def frame() -> None:
         st.Page("pages/models.py", title="Models", icon=":material/category:", url_path="models"),
     ]
     page = st.navigation(pages, position="top")
+    if st.session_state.get("page") != page.title:
+        st.session_state["page"] = page.title
+        forget_widgets()  # those of the page before: here they are other widgets, and take their values from keep()
     st.session_state["framed"] = True
     page.run()
 

@@ -19,6 +19,8 @@ from ui.figures import BLUE, GREY, ORANGE
 GREEN = "#1b9e77"
 SHADE = "rgba(138,143,152,0.22)"
 NEAREST, CHEAPEST = "r′, the nearest", "r∗, the cheapest"
+FEW = 2
+"""Up to so many borders through r* are named in the figure; more only where the mouse is."""
 AROUND = np.linspace(0, 2 * np.pi, 181)
 Floats = NDArray[np.floating]
 
@@ -31,6 +33,8 @@ class Shown:
     """The titles of the s axes."""
     constraints: Sequence[str]
     """The names of the q constraints."""
+    costs: tuple[float, float]
+    """Of r' and of r*, in pixels."""
     landed: tuple[Floats, Floats]
     """Where the real network ends after the full step to r', and to r*."""
     path: Floats = field(default_factory=lambda: np.empty((0, 2)))
@@ -78,9 +82,14 @@ def plane(section: Section, shown: Shown) -> go.Figure:
             marker={"size": point.size, "color": point.colour, "symbol": point.symbol, "line": {"width": 2}},
             hovertemplate=point.hover("(%{x:.2f}, %{y:.2f})"), unselected={"marker": {"opacity": 1}},
         )  # fmt: skip
-        if point.label:
-            below = point.label == "z"
-            _write(figure, point.at, f"<b>{point.label}</b> {point.note}", 18, yshift=-22 if below else 22)
+    left_to_right = section.nearest[0] <= section.cheapest[0]
+    _write(figure, section.z, "<b>z</b>", 18, yshift=-22)
+    for label, at, cost, side in (
+        ("r′", section.nearest, shown.costs[0], "right" if left_to_right else "left"),
+        ("r∗", section.cheapest, shown.costs[1], "left" if left_to_right else "right"),
+    ):
+        shift = {"xanchor": side, "xshift": 12 if side == "right" else -12, "yshift": 24}
+        _write(figure, at, f"<b>{label}</b> {price(cost)}", 18, **shift)
     figure.update_xaxes(title=shown.axes[0], range=[low[0], high[0]], zeroline=False, constrain="domain")
     figure.update_yaxes(title=shown.axes[1], range=[low[1], high[1]], zeroline=False, scaleanchor="x")
     figure.update_layout(
@@ -99,7 +108,7 @@ def solid(section: Section, shown: Shown) -> go.Figure:
     _surface(figure, section.z + radius * ball, "equal distance", BLUE)
     _surface(figure, section.centre + ball @ section.axes, "equal pixel effort", ORANGE)
     low, high = frame_of(section, shown)
-    for i in np.flatnonzero(_touching(section)):
+    for i in np.flatnonzero(_touching(section))[:FEW]:
         across = np.linalg.svd(section.a[i][None])[2][1:] * float((high - low).max()) / 2
         corners = np.array([[section.cheapest + u * across[0] + v * across[1] for u in (-1, 1)] for v in (-1, 1)])
         _surface(figure, corners, f"border: {shown.constraints[i]}", GREY)
@@ -111,10 +120,9 @@ def solid(section: Section, shown: Shown) -> go.Figure:
         )  # fmt: skip
     for point in _points(section, shown):
         x, y, z = point.at
-        symbol = "diamond" if "star" in point.symbol else point.symbol
         figure.add_scatter3d(
             x=[x], y=[y], z=[z], mode="markers+text", text=[point.label], name=point.name,
-            marker={"size": point.size / 2, "color": point.colour, "symbol": symbol.replace("star", "diamond")},
+            marker={"size": point.size / 2, "color": point.colour, "symbol": point.symbol.replace("star", "diamond")},
             hovertemplate=point.hover("(%{x:.2f}, %{y:.2f}, %{z:.2f})"),
         )  # fmt: skip
     names = dict(zip(("xaxis_title", "yaxis_title", "zaxis_title"), shown.axes, strict=True))
@@ -141,21 +149,18 @@ class _Point:
 
 
 def _points(section: Section, shown: Shown) -> list[_Point]:
-    def costs(at: Floats) -> str:
-        return f"costs {section.effort(at):.3g}"
-
     nearest, cheapest = shown.landed
     points = [
         _Point("z, now", "z", section.z, GREY, "circle", 13),
         _Point("real network, stepped to r′", "", nearest, BLUE, "square-open", 13),
         _Point("real network, stepped to r∗", "", cheapest, ORANGE, "star-open", 16),
-        _Point(NEAREST, "r′", section.nearest, BLUE, "square", 15, costs(section.nearest)),
-        _Point(CHEAPEST, "r∗", section.cheapest, ORANGE, "star", 20, costs(section.cheapest)),
+        _Point(NEAREST, "r′", section.nearest, BLUE, "square", 15, price(shown.costs[0])),
+        _Point(CHEAPEST, "r∗", section.cheapest, ORANGE, "star", 20, price(shown.costs[1])),
     ]
-    if np.linalg.norm(section.centre - section.z) > 0.02 * np.linalg.norm(section.cheapest - section.z):
+    if shifted(section):
         points.append(_Point("where the other labels alone carry z", "", section.centre, GREY, "circle-open", 10))
     if shown.free is not None:
-        points.append(_Point("your point", "", shown.free, GREY, "x", 13, costs(shown.free)))
+        points.append(_Point("your point", "", shown.free, GREY, "x", 13, price(section.effort(shown.free))))
     return points
 
 
@@ -166,7 +171,17 @@ def _curve(figure: go.Figure, points: Floats, name: str, hover: str | None, **li
     )  # fmt: skip
 
 
-def _write(figure: go.Figure, at: Floats, text: str, size: int, **more: Any) -> None:
+def price(cost: float) -> str:
+    """A cost in pixels, in words."""
+    return f"costs {cost:#.3g}" if np.isfinite(cost) else "cannot be reached"
+
+
+def shifted(section: Section) -> bool:
+    """Whether the ellipsoid through r* has its centre visibly elsewhere than at z."""
+    return bool(np.linalg.norm(section.centre - section.z) > 0.02 * np.linalg.norm(section.cheapest - section.z))
+
+
+def _write(figure: go.Figure, at: Sequence[float] | Floats, text: str, size: int, **more: Any) -> None:
     figure.add_annotation(x=at[0], y=at[1], text=text, showarrow=False, font={"size": size}, **more)
 
 
@@ -212,10 +227,12 @@ def _region(figure: go.Figure, section: Section, low: Floats, high: Floats) -> N
         closed = np.vstack([corners, corners[:1]])
         figure.add_scatter(
             x=closed[:, 0], y=closed[:, 1], mode="lines", fill="toself", fillcolor=SHADE, line={"width": 0},
-            name="target region", hoverinfo="skip",
+            showlegend=False, hoverinfo="skip",
         )  # fmt: skip
     if len(seen := region(section.a, section.h, low, high)):
-        _write(figure, seen.mean(0), "target region", 15)
+        places = 0.75 * seen + 0.25 * seen.mean(0)
+        apart = [min(np.linalg.norm(each - point) for point in (section.nearest, section.cheapest)) for each in places]
+        _write(figure, places[int(np.argmax(apart))], "target region", 15)
 
 
 def _borders(figure: go.Figure, section: Section, names: Sequence[str], low: Floats, high: Floats) -> None:
@@ -225,9 +242,10 @@ def _borders(figure: go.Figure, section: Section, names: Sequence[str], low: Flo
         line = border(row, need, low, high)
         if line is not None:
             _curve(figure, line, "", f"{names[i]}<extra>border</extra>", color=GREY, width=4 if bold[i] else 1)
-            if bold[i]:
-                inside = line[(line > low).all(1) & (line < high).all(1)]
-                _write(figure, inside[len(inside) // 12], names[i], 13, yshift=-11)
+            inside = sorted(line[(line > low).all(1) & (line < high).all(1)].tolist())
+            if bold[i] and bold.sum() <= FEW and inside:
+                above = abs(row[0]) > abs(row[1])  # beside a steep border, below a flat one
+                _write(figure, inside[0], f"border: {names[i]}", 13, xanchor="left", yshift=12 if above else -12)
         moved = section.h_nearest[i]
         apart = abs(moved - need) > 1e-3 * np.linalg.norm(row) * float((high - low).max())
         at_nearest = abs(float(row @ section.nearest - moved)) <= 1e-6 * max(1.0, abs(moved))

@@ -96,6 +96,7 @@ def shown(
     return figures.Shown(
         axes=axes,
         constraints=[every[i] for i in space.constraints],
+        costs=(space.nearest.length, space.cheapest.length),
         landed=(
             section.coordinates(measured.nearest.logits[space.index]),
             section.coordinates(measured.cheapest.logits[space.index]),

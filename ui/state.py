@@ -32,6 +32,12 @@ def keep(key: str, default: Any) -> str:
     return key
 
 
+def forget_widgets() -> None:
+    """Drop the values that Streamlit holds for kept widgets, so that those of another page start from what was kept."""
+    for key in st.session_state.get("kept", {}):
+        st.session_state.pop(key, None)
+
+
 def photos(kind: str) -> dict[str, Photo]:
     """The photos on offer for a kind of model by digest: the samples, and the session's own upload after them."""
     own = st.session_state.get("upload")
