@@ -60,10 +60,8 @@ def plane(section: Section, shown: Shown) -> go.Figure:
     _borders(figure, section, shown.constraints, low, high)
     radius = float(np.linalg.norm(section.nearest - section.z))
     circle = section.z + radius * np.column_stack([np.cos(AROUND), np.sin(AROUND)])
-    around = f"{radius:.2f} logits from z<extra>equal distance</extra>"
-    _curve(figure, circle, "equal distance", around, color=BLUE, width=2, dash="dash")
-    around = f"effort {section.level:.3f}<extra>equal pixel effort</extra>"
-    _curve(figure, section.ellipse(), "equal pixel effort", around, color=ORANGE, width=3)
+    _curve(figure, circle, f"equal distance: {radius:.3g} logits", color=BLUE, width=2, dash="dash")
+    _curve(figure, section.ellipse(), f"equal pixel effort: {section.level:.3g}", color=ORANGE, width=3)
     if len(shown.path) > 1:
         figure.add_scatter(
             x=shown.path[:, 0], y=shown.path[:, 1], mode="lines+markers", name="path of the last attack",
@@ -75,7 +73,7 @@ def plane(section: Section, shown: Shown) -> go.Figure:
         (section.nearest, shown.landed[0], BLUE),
         (section.cheapest, shown.landed[1], ORANGE),
     ):
-        _curve(figure, np.array([start, end]), "", None, color=colour, width=1, dash="dot")
+        _curve(figure, np.array([start, end]), color=colour, width=1, dash="dot")
     for point in _points(section, shown):
         figure.add_scatter(
             x=[point.at[0]], y=[point.at[1]], mode="markers", name=point.name, customdata=[point.name],
@@ -164,10 +162,10 @@ def _points(section: Section, shown: Shown) -> list[_Point]:
     return points
 
 
-def _curve(figure: go.Figure, points: Floats, name: str, hover: str | None, **line: Any) -> None:
+def _curve(figure: go.Figure, points: Floats, name: str = "", hover: str = "", **line: Any) -> None:
     figure.add_scatter(
         x=points[:, 0], y=points[:, 1], mode="lines", name=name, showlegend=bool(name), line=line,
-        hovertemplate=hover, hoverinfo=None if hover else "skip",
+        hovertemplate=hover or None, hoverinfo=None if hover else "skip",
     )  # fmt: skip
 
 
@@ -238,20 +236,26 @@ def _region(figure: go.Figure, section: Section, low: Floats, high: Floats) -> N
 def _borders(figure: go.Figure, section: Section, names: Sequence[str], low: Floats, high: Floats) -> None:
     """The constraints' borders that cross the frame: those through r* bold, and, dotted blue, others through r'."""
     bold = _touching(section)
+    size = float((high - low).max())
+    targets = np.array([section.nearest, section.cheapest])
+
+    def draw(line: Floats, hover: str, **style: Any) -> None:
+        apart = np.linalg.norm(line[:, None] - targets, axis=2).min(1)
+        _curve(figure, line[apart > 0.04 * size], hover=f"{hover}<extra>border</extra>", **style)  # or it hides them
+
     for i, (row, need) in enumerate(zip(section.a, section.h, strict=True)):
         line = border(row, need, low, high)
         if line is not None:
-            _curve(figure, line, "", f"{names[i]}<extra>border</extra>", color=GREY, width=4 if bold[i] else 1)
+            draw(line, names[i], color=GREY, width=4 if bold[i] else 1)
             inside = sorted(line[(line > low).all(1) & (line < high).all(1)].tolist())
             if bold[i] and bold.sum() <= FEW and inside:
                 above = abs(row[0]) > abs(row[1])  # beside a steep border, below a flat one
                 _write(figure, inside[0], f"border: {names[i]}", 13, xanchor="left", yshift=12 if above else -12)
         moved = section.h_nearest[i]
-        apart = abs(moved - need) > 1e-3 * np.linalg.norm(row) * float((high - low).max())
+        apart = abs(moved - need) > 1e-3 * np.linalg.norm(row) * size
         at_nearest = abs(float(row @ section.nearest - moved)) <= 1e-6 * max(1.0, abs(moved))
         if apart and at_nearest and (line := border(row, moved, low, high)) is not None:
-            hover = f"{names[i]}, with the other logits as in r′<extra>border</extra>"
-            _curve(figure, line, "", hover, color=BLUE, width=1, dash="dot")
+            draw(line, f"{names[i]}, with the other logits as in r′", color=BLUE, width=1, dash="dot")
 
 
 def border(row: Floats, need: float, low: Floats, high: Floats) -> Floats | None:

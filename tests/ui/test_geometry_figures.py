@@ -30,7 +30,7 @@ def shown(section: Section, measured: Measured, **more: Any) -> Shown:
 
 
 def named(figure: Any, name: str) -> Any:
-    return next(trace for trace in figure.data if trace.name == name)
+    return next(trace for trace in figure.data if (trace.name or "").startswith(name))
 
 
 def points(trace: Any) -> np.ndarray:
