@@ -80,14 +80,16 @@ def plane(section: Section, shown: Shown) -> go.Figure:
             marker={"size": point.size, "color": point.colour, "symbol": point.symbol, "line": {"width": 2}},
             hovertemplate=point.hover("(%{x:.2f}, %{y:.2f})"), unselected={"marker": {"opacity": 1}},
         )  # fmt: skip
-    left_to_right = section.nearest[0] <= section.cheapest[0]
     _write(figure, section.z, "<b>z</b>", 18, yshift=-22)
-    for label, at, cost, side in (
-        ("r′", section.nearest, shown.costs[0], "right" if left_to_right else "left"),
-        ("r∗", section.cheapest, shown.costs[1], "left" if left_to_right else "right"),
+    across, up = section.cheapest - section.nearest
+    side_by_side, outward = abs(across) > abs(up) / 2, -12 if across > 0 else 12
+    for label, at, cost, shift in (
+        ("r′", section.nearest, shown.costs[0], -outward),
+        ("r∗", section.cheapest, shown.costs[1], outward),
     ):
-        shift = {"xanchor": side, "xshift": 12 if side == "right" else -12, "yshift": 24}
-        _write(figure, at, f"<b>{label}</b> {price(cost)}", 18, **shift)
+        beside = {"xanchor": "right" if shift > 0 else "left", "xshift": shift, "yshift": 24}
+        one_above_the_other = {"xanchor": "left", "xshift": 14, "yshift": 12}
+        _write(figure, at, f"<b>{label}</b> {price(cost)}", 18, **(beside if side_by_side else one_above_the_other))
     figure.update_xaxes(title=shown.axes[0], range=[low[0], high[0]], zeroline=False, constrain="domain")
     figure.update_yaxes(title=shown.axes[1], range=[low[1], high[1]], zeroline=False, scaleanchor="x")
     figure.update_layout(
