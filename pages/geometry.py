@@ -42,7 +42,7 @@ def main() -> None:
         target = choose_target(spec, photo, now)
         st.markdown(describe_change(spec, now, target))
     st.markdown(
-        f"The photo reads as **{names(spec, now.decoded)}** and is to read as **{names(spec, flags(target))}**. Its "
+        f"The photo reads as **{names(spec, now.decoded)}** and is to read as **{names(spec, np.array(target))}**. Its "
         "logits are the point **z**. Which point of the target region should an attack aim at: the nearest, **r′**, or "
         "the one that takes the smallest change of pixels, **r∗**?"
     )
@@ -54,11 +54,6 @@ def main() -> None:
         st.fragment(report)(spec, photo.digest, target, picture, now, space)
     else:
         st.fragment(watch, run_every=POLL)(space)
-
-
-def flags(target: Target) -> Any:
-    """A target in the form of a decoder's answer."""
-    return np.array(target)
 
 
 def watch(measurement: Future[Measured]) -> None:

@@ -48,7 +48,7 @@ def frame_of(section: Section, shown: Shown) -> tuple[Floats, Floats]:
     radius = np.linalg.norm(section.nearest - section.z)
     points = [section.z - radius, section.z + radius, section.cheapest, *shown.landed, *shown.path]
     low, high = np.min(points, axis=0), np.max(points, axis=0)
-    margin = 0.14 * float((high - low).max())
+    margin = 0.14 * (float((high - low).max()) or 1.0)
     return low - margin, high + margin
 
 

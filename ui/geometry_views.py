@@ -19,6 +19,8 @@ from ui.request import Measured, Target
 Floats = NDArray[np.floating]
 CLOSE = 1.05
 """Up to this ratio of their costs the nearest and the cheapest point are called level."""
+FEW_ROWS = 12
+"""Longer tables scroll."""
 
 
 def logits_shown(spec: ModelSpec, space: Geometry) -> list[str]:
@@ -132,15 +134,19 @@ def free_point(section: Section, space: Geometry, axes: tuple[str, str]) -> Floa
     """Two sliders for a target point of one's own. Starts halfway from r' to r*."""
     low = np.min([section.z, section.nearest, section.cheapest], axis=0)
     high = np.max([section.z, section.nearest, section.cheapest], axis=0)
-    room = 0.25 * float((high - low).max())
+    size = float((high - low).max()) or 1.0
+    digits = 2 - int(np.floor(np.log10(size)))  # bounds and steps in few digits, which the browser sends back unchanged
+    step = 10.0**-digits
     start = (section.nearest + section.cheapest) / 2
+    bounds = zip(low - size / 4, high + size / 4, start, strict=True)
     chosen = []
-    for column, title, least, most, value in zip(st.columns(2), axes, low - room, high + room, start, strict=True):
-        with column:
-            chosen.append(st.slider(f"Your point: {title}", float(least), float(most), float(value), format="%.2f"))
+    for column, title, values in zip(st.columns(2), axes, bounds, strict=True):
+        least, most, value = (round(float(each), digits) for each in values)
+        chosen.append(column.slider(f"Your point: {title}", least, most, value, step, f"%.{max(digits, 0)}f"))
     point = np.array(chosen)
     cost = section.effort(point)
-    inside = bool((section.a @ point >= section.h - 1e-6 * max(1.0, float(np.abs(section.h).max()))).all())
+    slack = section.a @ point - section.h
+    inside = bool((slack >= -step * np.abs(section.a).sum(1)).all())  # as far as the sliders can tell
     place = "in the target region" if inside else "outside the target region"
     price = f"**{cost:.3f}** in pixels, **{cost / space.cheapest.length:.2f} times** what r∗ costs"
     st.markdown(f"Your point is {place} and costs {price if np.isfinite(cost) else '**more than any perturbation**'}.")
@@ -162,9 +168,6 @@ def logit_table(spec: ModelSpec, measured: Measured) -> None:
     }
     style = {name: st.column_config.NumberColumn(format="%.2f") for name in list(columns)[1:5]}
     st.dataframe(columns, column_config=style, hide_index=True, height="content" if len(order) <= FEW_ROWS else 460)
-
-
-FEW_ROWS = 12
 
 
 def soft_distances(spec: ModelSpec, logits: Floats) -> Floats:

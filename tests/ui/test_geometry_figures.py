@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from jma_core.geometry import Section, section_of_logits, section_through_points
+from jma_core import MultiLabel, Network
+from jma_core.geometry import Section, geometry, land, section_of_logits, section_through_points
 from models.registry import MODELS
 from ui import geometry_figures as figures
 from ui.geometry_figures import BLUE, CHEAPEST, NEAREST, ORANGE, Shown, border, region
@@ -120,6 +122,32 @@ def test_the_headline_says_what_the_points_cost(measured: Measured) -> None:
     assert f"{np.sqrt(1 + 1.5**2 + 0.5**2):.1f} times as far" in said
     cost = np.sqrt(np.linalg.inv(GRAM)[0, 0])  # of r', which moves the first label alone by one
     assert f"{cost / 0.5:.1f} times as much" in said
+
+
+@pytest.fixture(scope="module")
+def stuck() -> Measured:
+    """Two labels that are one, and one that no pixel moves: the first is to appear, and takes the second along."""
+    w = torch.tensor([[1.0, 2.0, 2.0], [1.0, 2.0, 2.0], [0.0, 0.0, 0.0]], dtype=torch.float64)
+    x, z = torch.full((3, 1, 1), 0.5, dtype=torch.float64), torch.tensor([-3.0, 1.0, 1.0], dtype=torch.float64)
+    network, encoding = Network(lambda images: (images.flatten(1) - 0.5) @ w.T + z), MultiLabel(3)
+    space = geometry(network, x, encoding.constraints([True] * 3))
+    return Measured(space, *(land(network, x, encoding, [True] * 3, p.delta) for p in (space.nearest, space.cheapest)))
+
+
+def test_a_point_out_of_reach_is_said_to_be(stuck: Measured) -> None:
+    section = section_through_points(stuck.space)
+    figure = figures.plane(section, shown(section, stuck, free=np.array([0.0, 1.0])))
+    assert "<b>r′</b> cannot be reached" in [each.text for each in figure.layout.annotations]
+    assert "cannot be reached" in named(figure, "your point").hovertemplate
+    assert headline(stuck.space).startswith("**The nearest point cannot be reached at all**")
+
+
+def test_logits_that_nothing_moves_can_be_looked_at(stuck: Measured) -> None:
+    section = section_of_logits(stuck.space, (1, 2))
+    low, high = figures.frame_of(section, shown(section, stuck))
+    assert (high - low > 0.1).all()
+    figures.plane(section, shown(section, stuck))
+    assert np.isnan(figures.cosines(stuck.space, NAMES).data[0].z[2]).all()
 
 
 def test_codewords_and_distances_in_bits() -> None:
