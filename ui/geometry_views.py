@@ -180,7 +180,8 @@ def codewords(spec: ModelSpec, logits: Floats, target: int, decoded: int, steps:
     """Bits now, wanted and reached, and the distances to all codewords along the last attack."""
     rows = {"now": np.tanh(logits), "wanted": spec.codebook[target].astype(float)}
     if steps:
-        rows["reached"] = np.tanh(steps[-1].logits)
+        hits = [step for step in steps if step.success]
+        rows["reached"] = np.tanh(min(hits, key=lambda step: step.l2).logits if hits else steps[-1].logits)
     st.plotly_chart(figures.codewords(rows), key="codewords")
     if not steps:
         st.caption("Run the attack in the lab to see the bits that it reaches, and the way there.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import subprocess
@@ -195,6 +196,9 @@ def test_another_photo_of_another_model_is_measured_and_shown_with_its_code() ->
     at = settle(at)
     assert not says(at, "Run the attack in the lab")
     assert f"{run.result.distortion.l2:.3f}" in table(at)["‖δ‖ of the last attack, new gradients at each step"]
+    bits = next(chart["data"][0] for chart in charts(at) if "reached" in chart["data"][0].get("y", []))
+    soft = np.frombuffer(base64.b64decode(bits["z"]["bdata"]), bits["z"]["dtype"]).reshape(3, 16)
+    np.testing.assert_allclose(soft[2], np.tanh(run.result.logits), atol=1e-6)
     assert any("distance to the codeword" in str(chart["layout"].get("yaxis")) for chart in charts(at))
 
 
