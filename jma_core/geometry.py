@@ -268,7 +268,7 @@ def section_of_logits(space: Geometry, chosen: tuple[int, ...]) -> Section:
 
 
 def section_through_points(space: Geometry) -> Section:
-    """The plane through z (its origin), r' (straight above it) and r* (to the right).
+    """The plane through z (its origin), r' (straight above it) and r* (to the right). For k >= 2 logits.
 
     Circle and ellipse are slices here, as the region is, all three by one plane: the circle of radius |r' - z| touches
     the region at r', the ellipse of effort |delta*| at r*. When r' and r* lie in one direction, the cheapest direction

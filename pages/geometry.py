@@ -101,8 +101,8 @@ def picture_of_the_space(spec: ModelSpec, measured: Measured, target: Target, st
     """The figure in the view that the user chooses; gives the name of the point that was clicked."""
     view = st.segmented_control("View", [PLANE, TWO, THREE], default=PLANE, key="view") or PLANE
     space, titles = measured.space, views.logits_shown(spec, measured.space)
-    if (view == THREE and len(titles) < 3) or (view == TWO and len(titles) < 2):
-        st.info(f"This network has {len(titles)} logits only.")
+    if len(titles) < (3 if view == THREE else 2):
+        st.info(f"This network has {len(titles)} logit{'s' * (len(titles) > 1)} only: too few for this picture.")
         return figures.CHEAPEST
     if view == PLANE:
         section, axes = section_through_points(space), ACROSS
@@ -122,11 +122,11 @@ def picture_of_the_space(spec: ModelSpec, measured: Measured, target: Target, st
         event = st.plotly_chart(figure, key=f"plane-{view}", on_select="rerun", selection_mode="points")
         st.caption(caption(view, section))
     clicked = [point.get("customdata") for point in event.selection.points]
-    return figures.NEAREST if [figures.NEAREST] in clicked or figures.NEAREST in clicked else figures.CHEAPEST
+    return figures.NEAREST if any(figures.NEAREST in np.ravel(each) for each in clicked) else figures.CHEAPEST
 
 
 def choose_logits(titles: list[str], proposed: tuple[int, ...]) -> tuple[int, ...]:
-    """Pickers for as many different logits as are proposed; proposed are those in which r' and r* differ most."""
+    """Pickers for as many different logits as are proposed; start from those."""
     chosen: list[int] = []
     for column, title, place in zip(st.columns(len(proposed)), ("Across", "Up", "Deep"), proposed, strict=False):
         free = [i for i in range(len(titles)) if i not in chosen]
@@ -138,14 +138,15 @@ def choose_logits(titles: list[str], proposed: tuple[int, ...]) -> tuple[int, ..
 def caption(view: str, section: Section) -> str:
     """How to read the figure."""
     about = (
-        "Dashed: as near to z as r′. Solid: as cheap in pixels as r∗. Each touches the grey target region once. "
-        "Hollow marks are where the real network ends after the full step. Click r′ or r∗ for its picture."
+        "Dashed: as near to z as r′. Solid: as cheap in pixels as r∗. Hollow marks are where the real network ends "
+        "after the full step. Click r′ or r∗ for its picture."
     )
     if view == PLANE:
-        return about
-    return about + (
-        " The region is cut where all other logits are as in r∗; the ellipse leaves the others free"
-        + (", and starts from where the other wanted labels alone would carry z." if figures.shifted(section) else ".")
+        return f"{about} Circle and ellipse each touch the grey target region in one point only."
+    start = ", and starts from where the other binding logits alone would carry z" if figures.shifted(section) else ""
+    return (
+        f"{about} The region is cut where all other logits are as in r∗, and touches the ellipse there; dotted blue "
+        f"borders are cut where they are as in r′. The ellipse leaves the other logits free{start}."
     )
 
 

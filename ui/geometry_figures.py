@@ -158,7 +158,7 @@ def _points(section: Section, shown: Shown) -> list[_Point]:
         _Point(CHEAPEST, "r∗", section.cheapest, ORANGE, "star", 20, price(shown.costs[1])),
     ]
     if shifted(section):
-        points.append(_Point("where the other labels alone carry z", "", section.centre, GREY, "circle-open", 10))
+        points.append(_Point("where the other logits alone carry z", "", section.centre, GREY, "circle-open", 10))
     if shown.free is not None:
         points.append(_Point("your point", "", shown.free, GREY, "x", 13, price(section.effort(shown.free))))
     return points
