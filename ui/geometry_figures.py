@@ -85,7 +85,7 @@ def plane(section: Section, shown: Shown) -> go.Figure:
     side_by_side, outward = abs(across) > abs(up) / 2, -12 if across > 0 else 12
     for label, at, cost, shift in (
         ("r′", section.nearest, shown.costs[0], -outward),
-        ("r∗", section.cheapest, shown.costs[1], outward),
+        ("r∗", section.cheapest, shown.costs[1], -outward if abs(across) > (high - low)[0] / 2 else outward),
     ):
         beside = {"xanchor": "right" if shift > 0 else "left", "xshift": shift, "yshift": 24}
         one_above_the_other = {"xanchor": "left", "xshift": 14, "yshift": 12}
@@ -227,12 +227,8 @@ def _region(figure: go.Figure, section: Section, low: Floats, high: Floats) -> N
         closed = np.vstack([corners, corners[:1]])
         figure.add_scatter(
             x=closed[:, 0], y=closed[:, 1], mode="lines", fill="toself", fillcolor=SHADE, line={"width": 0},
-            showlegend=False, hoverinfo="skip",
+            name="target region", hoverinfo="skip",
         )  # fmt: skip
-    if len(seen := region(section.a, section.h, low, high)):
-        places = 0.75 * seen + 0.25 * seen.mean(0)
-        apart = [min(np.linalg.norm(each - point) for point in (section.nearest, section.cheapest)) for each in places]
-        _write(figure, places[int(np.argmax(apart))], "target region", 15)
 
 
 def _borders(figure: go.Figure, section: Section, names: Sequence[str], low: Floats, high: Floats) -> None:
