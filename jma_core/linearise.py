@@ -68,9 +68,10 @@ class Linearisation:
         required: Array = -self._goal.values(self._z64).numpy()
         return required
 
-    def jacobian(self) -> Tensor:
-        """J = df/dx as (n, m) on the CPU, m = C H W: n backward passes, n m floats of memory."""
-        return self._pull(torch.eye(len(self.z)))
+    def jacobian(self, index: NDArray[np.int64] | None = None) -> Tensor:
+        """J = df/dx as (n, m) on the CPU, m = C H W, or rows ``index`` (k,) of it: a backward pass for each row."""
+        every = torch.eye(len(self.z))
+        return self._pull(every if index is None else every[index])
 
     def _pull(self, cotangents: Tensor) -> Tensor:
         rows = self._rows_of(cotangents)
@@ -79,7 +80,7 @@ class Linearisation:
     def solve_full(self) -> Solution:
         """The optimum from the full Jacobian, as Algorithm 1 has it. Raises Halt when there is none."""
         jacobian = self.jacobian()
-        gram_j = _gram(jacobian)  # J J'
+        gram_j = gram(jacobian)  # J J'
         a = self._goal.rows(torch.arange(len(self.required))).double().numpy()
         multipliers = self._solve_dual(a @ gram_j @ a.T, self.required)
         cotangent = a.T @ multipliers  # delta* = J' (A' lambda*)
@@ -95,12 +96,12 @@ class Linearisation:
         feasible for the whole problem is the optimum of the whole problem.
         """
 
-        gram = np.empty((0, 0))
+        products = np.empty((0, 0))
 
         def solve(rows: Array, required: Array) -> tuple[Array, Array]:
-            nonlocal gram
-            gram = _extended(gram, rows)
-            multipliers = self._solve_dual(gram, required)
+            nonlocal products
+            products = _extended(products, rows)
+            multipliers = self._solve_dual(products, required)
             return multipliers, rows.T @ multipliers
 
         return self._generate(solve, start, grow)
@@ -118,7 +119,7 @@ class Linearisation:
 
         def solve(rows: Array, required: Array) -> tuple[Array, Array]:
             _check_gradient(rows, required)
-            with _halting():
+            with solving():
                 return solve_boxed(rows, required, -x, 1 - x, centre)
 
         return self._generate(solve, start, grow, centre)
@@ -166,7 +167,7 @@ class Linearisation:
 
     def _solve_dual(self, gram: Array, required: Array) -> Array:
         _check_gradient(gram, required)
-        with _halting():
+        with solving():
             return solve_dual(gram, required)
 
     def _solution(
@@ -194,7 +195,7 @@ def _check_gradient(rows: Array, required: Array) -> None:
 
 
 @contextmanager
-def _halting() -> Iterator[None]:
+def solving() -> Iterator[None]:
     """Make what a solver says of the linearised problem a Halt."""
     try:
         yield
@@ -220,10 +221,10 @@ def _extended(gram: Array, rows: Array) -> Array:
     return extended
 
 
-def _gram(jacobian: Tensor, columns: int = 16384) -> Array:
+def gram(jacobian: Tensor, columns: int = 16384) -> Array:
     """J J' (n, n) in float64, without a float64 copy of J."""
-    gram = torch.zeros(len(jacobian), len(jacobian), dtype=torch.float64)
+    products = torch.zeros(len(jacobian), len(jacobian), dtype=torch.float64)
     for part in torch.split(jacobian, columns, dim=1):
         wide = part.double()
-        gram += wide @ wide.T
-    return gram.numpy()
+        products += wide @ wide.T
+    return products.numpy()

@@ -10,15 +10,14 @@ import streamlit as st
 from jma_core.records import reads
 from models.cards import ModelSpec
 from ui import exports, views
-from ui.backend import Prediction, models, predict
+from ui.backend import Prediction, models
 from ui.controls import choose_canvas, choose_model, choose_photo, choose_settings, choose_target, describe_change
 from ui.frame import framed
+from ui.loading import POLL, first_sight, wait_for
 from ui.readout import names, wish
 from ui.request import Request
 from ui.runner import AttackRun
 from ui.state import forget, remember, running, runs
-
-POLL = 0.7  # seconds between looks at an attack that runs, or at a network that loads
 
 
 def main() -> None:
@@ -42,30 +41,6 @@ def main() -> None:
     polling = running() is not None  # also another attack of the session, whose end sets the buttons free
     st.fragment(laboratory, run_every=POLL if polling else None)(request, spec, now, picture, polling)
     wait_for(spec)
-
-
-def first_sight(spec: ModelSpec, digest: str, picture: Any) -> Prediction | None:
-    """What the model says of the photo: from a stored attack, or from the network once it is loaded; else None."""
-    for run in runs().values():
-        if run.result and (run.request.model, run.request.photo) == (spec.name, digest):
-            return Prediction(run.result.logits_before, run.result.decoded_before)
-    return predict(spec.name, digest, picture) if models().ready(spec.name) else None
-
-
-def wait_for(spec: ModelSpec) -> None:
-    """Say that the network is loading, and redraw the page when it is there; or say why it cannot be loaded."""
-    if problem := models().problem(spec.name):
-        st.error(f"This model cannot be used. {problem}")
-    elif not models().ready(spec.name):
-        st.fragment(_look_again, run_every=POLL)(spec.name)
-
-
-def _look_again(name: str) -> None:
-    done, total = models().progress.get(name, (0, 0))
-    rest = f"{done / 1e6:.0f} of {total / 1e6:.0f} MB are here." if total else "This takes a few seconds after a start."
-    st.info(f"The network is loading. {rest}", icon=":material/hourglass_top:")
-    if models().request(name).done():
-        st.rerun()
 
 
 def laboratory(request: Request, spec: ModelSpec, now: Prediction, picture: Any, polling: bool) -> None:

@@ -1,4 +1,6 @@
-"""A finished attack as one NPZ file, and back. Needs no torch: the first page shows a stored attack before torch loads.
+"""A finished attack, or a measured logit space, as one NPZ file, and back.
+
+Needs no torch: the first page that a server shows has a stored attack, or a stored space, before torch loads.
 
 Arrays are stored as they are; a header in JSON holds the request and all scalars. Only the frames on the way are
 rounded: their perturbations are kept in float16, to 3 digits. The result image keeps every bit.
@@ -8,15 +10,15 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import asdict, fields
-from typing import Any
+from dataclasses import asdict, fields, is_dataclass
+from typing import Any, get_type_hints
 
 import numpy as np
 
 from jma_core.dual import Certificate
 from jma_core.metrics import Distortion
 from jma_core.records import AttackResult, Phase, Step, StopReason
-from ui.request import Canvas, Request, Settings
+from ui.request import Canvas, Measured, Request, Settings
 
 _SCALARS = (bool, int, float, str)
 
@@ -63,6 +65,41 @@ def unpack(data: bytes) -> tuple[Request, AttackResult]:
     steps = tuple(_step(arrays, header, i) for i in range(header["steps"]))
     distortion, reason = Distortion(**header["distortion"]), StopReason(header["reason"])
     return request, AttackResult(**rest, steps=steps, distortion=distortion, reason=reason)
+
+
+def pack_space(measured: Measured) -> bytes:
+    """The NPZ file of a measured logit space. Perturbations are kept in float16, to 3 digits."""
+    file = io.BytesIO()
+    np.savez_compressed(file, **_flatten(measured))
+    return file.getvalue()
+
+
+def unpack_space(data: bytes) -> Measured:
+    """What ``pack_space`` stored; pickled objects are refused."""
+    with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+        return _rebuild(Measured, dict(stored))
+
+
+def _flatten(record: Any, prefix: str = "") -> dict[str, Any]:
+    arrays: dict[str, Any] = {}
+    for name in _names(type(record)):
+        value = getattr(record, name)
+        if is_dataclass(value):
+            arrays |= _flatten(value, f"{prefix}{name}.")
+        else:
+            arrays[prefix + name] = np.float16(value) if name == "delta" else np.asarray(value)
+    return arrays
+
+
+def _rebuild(kind: type, arrays: dict[str, Any], prefix: str = "") -> Any:
+    values: dict[str, Any] = {}
+    for name, hint in get_type_hints(kind).items():
+        if is_dataclass(hint):
+            values[name] = _rebuild(hint, arrays, f"{prefix}{name}.")
+        else:
+            value = arrays[prefix + name]
+            values[name] = np.float32(value) if name == "delta" else value.item() if hint in (int, float) else value
+    return kind(**values)
 
 
 def _step(arrays: dict[str, Any], header: dict[str, Any], i: int) -> Step:

@@ -18,10 +18,14 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from jma_core.geometry import geometry, land
 from models.cards import ModelSpec
 from models.registry import DEFAULT, MODELS
+from ui.request import Measured, Target
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from models.loaders import LoadedModel
 
 
@@ -119,6 +123,34 @@ def predict(model: str, digest: str, _picture: NDArray[np.uint8]) -> Prediction:
     with torch.no_grad():
         z = loaded.network(to_tensor(_picture, loaded.device)[None])[0]
     return Prediction(z.cpu().numpy(), loaded.encoding.decode(z).cpu().numpy())
+
+
+_MEASURING = ThreadPoolExecutor(max_workers=1, thread_name_prefix="geometry")
+
+
+@st.cache_resource(max_entries=16)
+def measuring(model: str, digest: str, target: Target, _picture: NDArray[np.uint8]) -> Future[Measured]:
+    """The geometry of a target at a picture (H, W, 3), measured in a thread; its result may raise Halt."""
+    return _MEASURING.submit(_measure, model, target, _picture)
+
+
+def _measure(model: str, target: Target, picture: NDArray[np.uint8]) -> Measured:
+    loaded = models().request(model).result()
+    from models.loaders import to_tensor
+
+    return measure(loaded, to_tensor(picture, loaded.device), target)
+
+
+def measure(loaded: LoadedModel, x: Tensor, target: Target) -> Measured:
+    """The geometry of a target at an image (3, H, W). Raises Halt when there is none."""
+    from jma_core import Network
+
+    network = Network(loaded.network)
+    space = geometry(network, x, loaded.encoding.constraints(target))
+    nearest, cheapest = (
+        land(network, x, loaded.encoding, target, point.delta) for point in (space.nearest, space.cheapest)
+    )
+    return Measured(space, nearest, cheapest)
 
 
 class Turnstile:

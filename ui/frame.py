@@ -6,15 +6,21 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from ui.state import forget_widgets
+
 
 def frame() -> None:
     """Draw the frame, and in it the page that the address asks for."""
     st.set_page_config(page_title="JMA Lab", page_icon="assets/icon.png", layout="wide", initial_sidebar_state=340)
     pages = [
         st.Page("pages/attack_lab.py", title="Attack lab", icon=":material/target:", default=True),
+        st.Page("pages/geometry.py", title="Geometry", icon=":material/architecture:", url_path="geometry"),
         st.Page("pages/models.py", title="Models", icon=":material/category:", url_path="models"),
     ]
     page = st.navigation(pages, position="top")
+    if st.session_state.get("page") != page.title:
+        st.session_state["page"] = page.title
+        forget_widgets()  # those of the page before: here they are other widgets, and take their values from keep()
     st.session_state["framed"] = True
     page.run()
 

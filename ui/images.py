@@ -34,14 +34,14 @@ def to_picture(image: Floats) -> NDArray[np.uint8]:
     return np.round(np.moveaxis(image, 0, 2) * 255).astype(np.uint8)
 
 
-def perturbation_map(original: Floats, image: Floats) -> tuple[NDArray[np.uint8], float]:
+def perturbation_map(original: Floats, image: Floats, gain: float | None = None) -> tuple[NDArray[np.uint8], float]:
     """The signed change of brightness (mean over channels) as a picture (H, W, 3), and its gain.
 
-    Zero is near-white, darker pixels are blue, brighter ones orange; full colour at change = 1 / gain, which is the
-    99.9th percentile of |change|. The gain is 1 where nothing changed.
+    Zero is near-white, darker pixels are blue, brighter ones orange; full colour at change = 1 / gain. Unless given
+    that is the 99.9th percentile of |change|, and the gain is 1 where nothing changed.
     """
     change = (image.astype(np.float64) - original).mean(0)
-    limit = float(np.quantile(np.abs(change), 0.999)) or 1.0
+    limit = 1 / gain if gain else float(np.quantile(np.abs(change), 0.999)) or 1.0
     amount = np.clip(change / limit, -1, 1)[..., None]
     colour = np.where(amount < 0, BLUE, ORANGE)
     return np.round(MIDDLE + np.abs(amount) * (colour - MIDDLE)).astype(np.uint8), 1 / limit

@@ -69,6 +69,11 @@ def preset_target(spec: ModelSpec, logits: Floats, decoded: NDArray[Any]) -> Tar
     return tuple(wanted.tolist())
 
 
+def logit_names(spec: ModelSpec) -> list[str]:
+    """What each of the n logits is about: a class or a label, or a bit of the codeword."""
+    return [f"bit {i}" for i in range(1, spec.outputs + 1)] if spec.encoding is Kind.ECOC else list(spec.labels)
+
+
 def constraint_names(spec: ModelSpec, target: Target) -> list[str]:
     """What each of the p constraints of a target is about: a label, or the class that the target must beat."""
     if spec.encoding is Kind.MULTI_LABEL:

@@ -1,8 +1,10 @@
-"""What the user asks for: one photo, one model, one target, one set of settings."""
+"""What the user asks for: one photo, one model, one target, one set of settings; and what is measured of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from jma_core.geometry import Geometry, Landing
 
 Target = int | tuple[int, ...]
 """A class index, or for each label whether it is wanted: 1 present, 0 absent, -1 either."""
@@ -39,3 +41,12 @@ class Request:
     target: Target
     settings: Settings
     canvas: Canvas = Canvas()
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The logit space at a picture, and what the network itself says of the two perturbations."""
+
+    space: Geometry
+    nearest: Landing
+    cheapest: Landing

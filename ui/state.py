@@ -8,8 +8,8 @@ from typing import Any
 import streamlit as st
 
 from models.registry import ASSETS
-from ui.archive import unpack
-from ui.request import Request
+from ui.archive import unpack, unpack_space
+from ui.request import Measured, Request, Target
 from ui.runner import AttackRun
 from ui.uploads import Photo, read_photo
 
@@ -32,6 +32,12 @@ def keep(key: str, default: Any) -> str:
     return key
 
 
+def forget_widgets() -> None:
+    """Drop the values that Streamlit holds for kept widgets, so that those of another page start from what was kept."""
+    for key in st.session_state.get("kept", {}):
+        st.session_state.pop(key, None)
+
+
 def photos(kind: str) -> dict[str, Photo]:
     """The photos on offer for a kind of model by digest: the samples, and the session's own upload after them."""
     own = st.session_state.get("upload")
@@ -51,12 +57,25 @@ def example() -> AttackRun:
     return AttackRun.finished(*unpack((ASSETS / "example.npz").read_bytes()))
 
 
+@st.cache_resource
+def example_space() -> Measured:
+    """The logit space of the example, made by the same command."""
+    return unpack_space((ASSETS / "example-space.npz").read_bytes())
+
+
 def runs() -> OrderedDict[Request, AttackRun]:
     """This session's attacks, oldest first."""
     if "runs" not in st.session_state:
         st.session_state["runs"] = OrderedDict({example().request: example()})
     kept: OrderedDict[Request, AttackRun] = st.session_state["runs"]
     return kept
+
+
+def last_run(model: str, photo: str, target: Target) -> AttackRun | None:
+    """The session's latest attack on a photo towards a target, with any settings, that has made a step."""
+    asked = [(run, run.request) for run in runs().values() if run.steps]
+    found = [run for run, each in asked if (each.model, each.photo, each.target) == (model, photo, target)]
+    return found[-1] if found else None
 
 
 def remember(run: AttackRun) -> None:

@@ -60,6 +60,17 @@ def test_the_models_fit_in_every_width_and_scheme(width: int, scheme: str, visit
     assert (brightness(page) > 0.5) == (scheme == "light")
 
 
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_geometry_fits_in_every_width_and_scheme(width: int, scheme: str, visit: Callable[..., Visit]) -> None:
+    page = visit("/geometry", width=width, scheme=scheme).page
+    expect(page.get_by_text("The nearest point is not the cheapest.")).to_be_visible()
+    expect(page.get_by_text("The logits in numbers")).to_be_visible()
+    expect(page.locator(".js-plotly-plot .scatterlayer").first).to_be_visible()
+    assert sticks_out(page) == [0, 0]
+    assert (brightness(page) > 0.5) == (scheme == "light")
+
+
 def test_on_a_phone_the_controls_open_beside_the_page_and_an_attack_succeeds(
     open_lab: Callable[..., Lab], sight: Callable[..., Sight]
 ) -> None:

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from jma_core import AttackResult, OneHot, jma, run
+from jma_core import AttackResult, MultiLabel, Network, OneHot, jma, run
+from jma_core.geometry import geometry, land
 from ui.archive import unpack
-from ui.request import Request
+from ui.request import Measured, Request
 from ui.state import ASSETS
 
 
@@ -20,6 +21,16 @@ def finished() -> AttackResult:
     image = torch.rand(3, 16, 16)
     target = int(network(image[None]).argmin())
     return run(jma(network, image, OneHot(5), target, step=0.05))
+
+
+@pytest.fixture(scope="session")
+def measured() -> Measured:
+    """The logit space of three labels of a linear network; the first is to appear, and takes the second along."""
+    w = torch.tensor([[2.0, 0.0, 0.0], [3.0, 4.0, 0.0], [1.0, 1.0, 5.0]], dtype=torch.float64)
+    x, z = torch.full((3, 1, 1), 0.5, dtype=torch.float64), torch.tensor([-1.0, 5.0, 6.0], dtype=torch.float64)
+    network, encoding = Network(lambda images: (images.flatten(1) - 0.5) @ w.T + z), MultiLabel(3)
+    space = geometry(network, x, encoding.constraints([True] * 3))
+    return Measured(space, *(land(network, x, encoding, [True] * 3, p.delta) for p in (space.nearest, space.cheapest)))
 
 
 @pytest.fixture(scope="session")

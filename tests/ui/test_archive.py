@@ -2,15 +2,17 @@
 
 import io
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from jma_core import AttackResult
 from jma_core.records import Step
-from ui.archive import pack, unpack
-from ui.request import Request
+from ui.archive import pack, pack_space, unpack, unpack_space
+from ui.request import Measured, Request
+from ui.state import ASSETS
 
 
 def test_a_result_survives_the_archive_bit_for_bit_but_for_the_frames(
@@ -68,3 +70,30 @@ def test_the_stored_example_is_what_the_app_would_compute_by_default(example: tu
     picture = spec.preprocessing(samples(spec.samples)[request.photo].image)
     np.testing.assert_array_equal(result.original, picture.transpose(2, 0, 1).astype(np.float32) / 255)
     np.testing.assert_allclose(result.distortion.l2, np.linalg.norm(result.image - result.original), rtol=1e-6)
+
+
+def test_a_logit_space_survives_but_for_the_last_digits_of_its_perturbations(measured: Measured) -> None:
+    stored = unpack_space(pack_space(measured))
+
+    def compare(before: Any, after: Any) -> None:
+        assert type(after) is type(before)
+        for field in fields(before):
+            value, kept = getattr(before, field.name), getattr(after, field.name)
+            if is_dataclass(value):
+                compare(value, kept)
+            elif field.name == "delta":
+                np.testing.assert_allclose(kept, value, rtol=2**-10, atol=1e-7)
+            else:
+                np.testing.assert_equal(kept, value)
+                assert np.asarray(kept).dtype == np.asarray(value).dtype
+
+    compare(measured, stored)
+
+
+def test_the_stored_example_and_the_stored_space_belong_together(example: tuple[Request, AttackResult]) -> None:
+    _, result = example
+    space = unpack_space((ASSETS / "example-space.npz").read_bytes()).space
+    np.testing.assert_allclose(space.z, result.logits_before, rtol=1e-6)
+    assert space.cheapest.length == pytest.approx(result.steps[0].full_length, rel=1e-4)
+    np.testing.assert_allclose(space.cheapest.logits - space.z, result.steps[0].predicted, atol=0.01)
+    assert np.linalg.norm(space.nearest.delta) == pytest.approx(space.nearest.length, rel=1e-3)

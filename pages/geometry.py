@@ -1,0 +1,171 @@
+"""Geometry: the nearest and the cheapest point of the target region, in logit space and in pixels."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from jma_core.geometry import Section, section_of_logits, section_through_points, telling_logits
+from jma_core.records import Halt, reads
+from models.cards import Kind, ModelSpec
+from ui import geometry_figures as figures
+from ui import geometry_views as views
+from ui.backend import Prediction
+from ui.controls import choose_model, choose_photo, choose_target, describe_change
+from ui.frame import framed
+from ui.images import show
+from ui.loading import POLL, first_sight, logit_space, wait_for
+from ui.readout import names, wish
+from ui.request import Measured, Target
+from ui.state import last_run
+
+PLANE, TWO, THREE = "Plane through z, r′ and r∗", "Two logits", "Three logits"
+ACROSS = ("logits, across", "logits, from z towards r′")
+
+
+def main() -> None:
+    """The page, from top to bottom."""
+    with st.sidebar:
+        spec = choose_model()
+        photo = choose_photo(spec)
+    picture = spec.preprocessing(photo.image)
+    st.title("Mahalanobis against Euclid")
+    now = first_sight(spec, photo.digest, picture)
+    if now is None:
+        show(picture, f"{photo.name}, as the network will see it")
+        wait_for(spec)
+        return
+    with st.sidebar:
+        target = choose_target(spec, photo, now)
+        st.markdown(describe_change(spec, now, target))
+    st.markdown(
+        f"The photo reads as **{names(spec, now.decoded)}** and is to read as **{wish(spec, target)}**. Its "
+        "logits are the point **z**. Which point of the target region should an attack aim at: the nearest, **r′**, or "
+        "the one that takes the smallest change of pixels, **r∗**?"
+    )
+    if reads(now.decoded, np.array(target)):
+        st.info("The photo already has the wanted labels: there is no way to go. Choose other labels on the left.")
+    elif (space := logit_space(spec, photo.digest, target, picture)) is None:
+        wait_for(spec)
+    elif space.done():
+        st.fragment(report)(spec, photo.digest, target, picture, now, space)
+    else:
+        st.fragment(watch, run_every=POLL)(space)
+
+
+def watch(measurement: Future[Measured]) -> None:
+    """Redraw the page when the measurement is there."""
+    st.info("Taking the gradients of the logits. This takes a few seconds.", icon=":material/hourglass_top:")
+    if measurement.done():
+        st.rerun()
+
+
+def report(
+    spec: ModelSpec, digest: str, target: Target, picture: Any, now: Prediction, measurement: Future[Measured]
+) -> None:
+    """Everything that was measured."""
+    try:
+        measured = measurement.result()
+    except Halt as halt:
+        st.warning(halt.detail)
+        return
+    run = last_run(spec.name, digest, target)
+    steps = run.steps if run else []
+    st.markdown(f"#### {views.headline(measured.space)}")
+    chosen = picture_of_the_space(spec, measured, target, steps)
+    if len(measured.space.index) < measured.space.n:
+        st.caption(
+            f"Of {measured.space.n} logits the {len(measured.space.index)} that matter are shown: those of the target "
+            "and of the competitors that bind, and the largest. The others are left free."
+        )
+    views.cost_table(spec, measured, steps)
+    st.caption(
+        "A pixel runs from 0 to 1; lengths of perturbations are L2. The linear model, z + Jδ, is true near the photo "
+        "only, so the real network needs more than predicted, or never arrives straight on. That is why the attack "
+        "takes short steps with new gradients."
+    )
+    st.subheader("The two perturbations")
+    views.perturbations(spec, picture.transpose(2, 0, 1) / 255, measured, chosen)
+    if spec.encoding is Kind.ECOC:
+        st.subheader("Bits and codewords")
+        views.codewords(spec, now.logits, target, int(now.decoded), steps)
+    directions(spec, measured)
+    with st.expander("The logits in numbers"):
+        views.logit_table(spec, measured)
+
+
+def picture_of_the_space(spec: ModelSpec, measured: Measured, target: Target, steps: Any) -> str:
+    """The figure in the view that the user chooses; gives the name of the point that was clicked."""
+    view = st.segmented_control("View", [PLANE, TWO, THREE], default=PLANE, key="view") or PLANE
+    space, titles = measured.space, views.logits_shown(spec, measured.space)
+    if len(titles) < (3 if view == THREE else 2):
+        st.info(f"This network has {len(titles)} logit{'s' * (len(titles) > 1)} only: too few for this picture.")
+        return figures.CHEAPEST
+    if view == PLANE:
+        section, axes = section_through_points(space), ACROSS
+    else:
+        places = choose_logits(titles, telling_logits(space, 2 if view == TWO else 3))
+        section, axes = section_of_logits(space, places), tuple(titles[i] for i in places)
+    if view == THREE:
+        figure = figures.solid(section, views.shown(spec, measured, target, section, axes, steps))
+        st.plotly_chart(figure, key="solid")
+        st.caption("Drag to turn. On the blue ball all is as near as r′, on the orange one all is as cheap as r∗.")
+        return figures.CHEAPEST
+    space_for_figure = st.container()
+    with st.expander("Try a target point of your own", expanded=True):
+        free = views.free_point(section, space, axes)
+    figure = figures.plane(section, views.shown(spec, measured, target, section, axes, steps, free))
+    with space_for_figure:
+        event = st.plotly_chart(figure, key=f"plane-{view}", on_select="rerun", selection_mode="points")
+        st.caption(caption(view, section))
+    clicked = [point.get("customdata") for point in event.selection.points]
+    return figures.NEAREST if any(figures.NEAREST in np.ravel(each) for each in clicked) else figures.CHEAPEST
+
+
+def choose_logits(titles: list[str], proposed: tuple[int, ...]) -> tuple[int, ...]:
+    """Pickers for as many different logits as are proposed; start from those."""
+    chosen: list[int] = []
+    for column, title, place in zip(st.columns(len(proposed)), ("Across", "Up", "Deep"), proposed, strict=False):
+        free = [i for i in range(len(titles)) if i not in chosen]
+        start = free.index(place) if place in free else 0
+        chosen.append(column.selectbox(f"{title}: logit of", free, start, titles.__getitem__))
+    return tuple(chosen)
+
+
+def caption(view: str, section: Section) -> str:
+    """How to read the figure."""
+    about = (
+        "Dashed: as near to z as r′. Solid: as cheap in pixels as r∗. Hollow marks are where the real network ends "
+        "after the full step. Click r′ or r∗ for its picture."
+    )
+    if view == PLANE:
+        return f"{about} Circle and ellipse each touch the grey target region in one point only."
+    start = ", and starts from where the other binding logits alone would carry z" if figures.shifted(section) else ""
+    return (
+        f"{about} The region is cut where all other logits are as in r∗, and touches the ellipse there; dotted blue "
+        f"borders are cut where they are as in r′. The ellipse leaves the other logits free{start}."
+    )
+
+
+def directions(spec: ModelSpec, measured: Measured) -> None:
+    """Which directions are cheap and which are dear."""
+    space, titles = measured.space, views.logits_shown(spec, measured.space)
+    st.subheader("Which directions are cheap?")
+    left, right = st.columns(2)
+    with left:
+        st.plotly_chart(figures.spectrum(space), key="spectrum")
+        st.caption(
+            f"Effort spectrum. The {len(titles)} gradients have rank {space.rank}, and act like "
+            f"**{space.effective_rank:.1f}** equal and independent ones (effective rank)."
+        )
+    with right:
+        st.plotly_chart(figures.unit_costs(space, titles), key="unit-costs")
+        st.caption("Stars: what it costs to move one logit when the others may follow. Squares: when they may not.")
+    st.plotly_chart(figures.cosines(space, titles), key="cosines")
+    st.caption("Cosines between gradients. Orange: what raises one raises the other. Blue: what raises one lowers it.")
+
+
+framed(main)

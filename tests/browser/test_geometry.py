@@ -1,0 +1,52 @@
+"""The Geometry page in a real browser: what a click in the figure and a drag of a slider do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import expect
+
+if TYPE_CHECKING:
+    from tests.browser.conftest import Visit
+
+WHERE = """(figure, name) => {
+    const point = figure.data.find(each => each.name === name);
+    const corner = figure.getBoundingClientRect(), layout = figure._fullLayout, get = array => figure.calcdata[
+        figure.data.indexOf(point)][0][array];
+    return [corner.left + layout.xaxis._offset + layout.xaxis.l2p(get("x")),
+            corner.top + layout.yaxis._offset + layout.yaxis.l2p(get("y"))];
+}"""
+"""Where on the screen a named point of a plotly figure is."""
+
+
+@pytest.mark.parametrize(("name", "said"), [("r′, the nearest", "r′"), ("r∗, the cheapest", "r∗")])
+def test_a_click_on_a_target_shows_the_photo_after_the_step_to_it(
+    name: str, said: str, visit: Callable[..., Visit]
+) -> None:
+    page = visit("/geometry").page
+    expect(page.get_by_text("The logits in numbers")).to_be_visible()
+    figure = page.locator(".js-plotly-plot").first
+    for each in ("r′, the nearest", name):
+        page.mouse.click(*figure.evaluate(WHERE, each))
+        page.wait_for_timeout(500)
+    expect(page.get_by_text(f"Photo after the full step to {said}")).to_be_visible()
+
+
+def test_circles_are_circles(visit: Callable[..., Visit]) -> None:
+    page = visit("/geometry").page
+    figure = page.locator(".js-plotly-plot").first
+    expect(figure.locator(".scatterlayer")).to_be_visible()
+    across, up = figure.evaluate("figure => ['xaxis', 'yaxis'].map(axis => Math.abs(figure._fullLayout[axis]._m))")
+    assert across == pytest.approx(up, rel=1e-3)
+
+
+def test_a_point_of_ones_own_is_moved_by_the_keyboard(visit: Callable[..., Visit]) -> None:
+    page = visit("/geometry").page
+    price = page.get_by_text("Your point is")
+    expect(price).to_contain_text("in the target region")
+    slider = page.get_by_role("slider").last
+    slider.focus()
+    slider.press("Home")
+    expect(price).to_contain_text("outside the target region")

@@ -1,0 +1,196 @@
+"""The parts of the Geometry page: the sentence, the table, the pictures, the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from jma_core.geometry import Geometry, Landing, Section
+from jma_core.records import Step
+from models.cards import ModelSpec
+from ui import geometry_figures as figures
+from ui.images import perturbation_map, show, to_picture
+from ui.readout import constraint_names, logit_names, names
+from ui.request import Measured, Target
+
+Floats = NDArray[np.floating]
+CLOSE = 1.05
+"""Up to this ratio of their costs the nearest and the cheapest point are called level."""
+FEW_ROWS = 12
+"""Longer tables scroll."""
+
+
+def logits_shown(spec: ModelSpec, space: Geometry) -> list[str]:
+    """Names of the k logits of a geometry."""
+    every = logit_names(spec)
+    return [every[i] for i in space.index]
+
+
+def headline(space: Geometry) -> str:
+    """What the figure shows, in one sentence."""
+    farther = np.linalg.norm(space.cheapest.logits - space.z) / np.linalg.norm(space.nearest.logits - space.z)
+    if np.isinf(space.price):
+        return "**The nearest point cannot be reached at all** by small changes of the pixels. The cheapest can."
+    if space.price < CLOSE:
+        return f"Here the nearest point is almost the cheapest: it costs {space.price:.2f} times as much in pixels."
+    return (
+        f"**The nearest point is not the cheapest.** From z, r∗ is **{farther:.1f} times as far** as r′ in logits, but "
+        f"r′ costs **{space.price:.1f} times as much** in pixels."
+    )
+
+
+def cost_table(spec: ModelSpec, measured: Measured, steps: Sequence[Step]) -> None:
+    """Both points, measured in logits, in pixels of the linearised network, and in pixels of the real one."""
+    space, landings = measured.space, (measured.nearest, measured.cheapest)
+    points = space.nearest, space.cheapest
+    rows = {
+        "Euclidean length of r − z, in logits": [float(np.linalg.norm(point.logits - space.z)) for point in points],
+        "Mahalanobis length of r − z, in pixels": [point.length for point in points],
+        "‖δ‖ predicted, in pixels": [
+            float(np.linalg.norm(point.delta)) if np.isfinite(point.length) else np.inf for point in points
+        ],
+        "‖δ‖ needed in the real network, straight on": [landing.needed for landing in landings],
+    }
+    cells = {title: [_number(value) for value in values] + [_ratio(*values)] for title, values in rows.items()}
+    *_, needed = cells.values()
+    for column, landing in enumerate(landings):
+        if np.isinf(landing.needed):
+            needed[column] = f"never, up to {landing.cap:g} × δ"
+        else:
+            needed[column] += f" ({landing.factor:.2f} × δ)"
+    cells["After the full step the network says"] = [_says(spec, landing) for landing in landings] + [""]
+    hits = [step.l2 for step in steps if step.success]
+    if hits:
+        cells["‖δ‖ of the last attack, new gradients at each step"] = ["", _number(min(hits)), ""]
+    columns = ["r′ nearest", "r∗ cheapest", "r′ / r∗"]
+    table = {"": list(cells)} | {name: [row[i] for row in cells.values()] for i, name in enumerate(columns)}
+    st.table(table, hide_index=True, border="horizontal")
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if np.isfinite(value) else "unreachable"
+
+
+def _ratio(nearest: float, cheapest: float) -> str:
+    return f"**{nearest / cheapest:.2f}**" if np.isfinite([nearest, cheapest]).all() else ""
+
+
+def _says(spec: ModelSpec, landing: Landing) -> str:
+    return names(spec, landing.decoded)
+
+
+def shown(
+    spec: ModelSpec,
+    measured: Measured,
+    target: Target,
+    section: Section,
+    axes: tuple[str, ...],
+    steps: Sequence[Step],
+    free: Floats | None = None,
+) -> figures.Shown:
+    """What is drawn into a section: where the network landed, where the attack went, and a free point."""
+    space = measured.space
+    every = constraint_names(spec, target)
+    walked = [space.z, *(step.logits[space.index] for step in steps if np.isfinite(step.logits).all())]
+    return figures.Shown(
+        axes=axes,
+        constraints=[every[i] for i in space.constraints],
+        costs=(space.nearest.length, space.cheapest.length),
+        landed=(
+            section.coordinates(measured.nearest.logits[space.index]),
+            section.coordinates(measured.cheapest.logits[space.index]),
+        ),
+        path=section.coordinates(np.array(walked)),
+        free=free,
+    )
+
+
+def perturbations(spec: ModelSpec, original: Floats, measured: Measured, chosen: str) -> None:
+    """Both perturbations at one gain, and the photo after the full step to the chosen point."""
+    space = measured.space
+    nearest, cheapest = (np.clip(original + each.delta, 0, 1) for each in (space.nearest, space.cheapest))
+    image, landing, name = (
+        (nearest, measured.nearest, "r′") if chosen == figures.NEAREST else (cheapest, measured.cheapest, "r∗")
+    )
+    gain = min(perturbation_map(original, each)[1] for each in (nearest, cheapest))
+    left, middle, right = st.columns(3)
+    for column, title, each, its_landing in (
+        (left, "r′", nearest, measured.nearest),
+        (middle, "r∗", cheapest, measured.cheapest),
+    ):
+        with column:
+            show(perturbation_map(original, each, gain)[0], f"Step to {title}, then: {_says(spec, its_landing)}")
+    with right:
+        show(to_picture(image), f"Photo after the full step to {name}: {_says(spec, landing)}")
+    st.caption(
+        f"Blue pixels get darker, orange ones brighter; both perturbations × {gain:.0f}, so their strengths compare."
+    )
+
+
+def free_point(section: Section, space: Geometry, axes: tuple[str, str]) -> Floats:
+    """Two sliders for a target point of one's own. Starts halfway from r' to r*."""
+    low = np.min([section.z, section.nearest, section.cheapest], axis=0)
+    high = np.max([section.z, section.nearest, section.cheapest], axis=0)
+    size = float((high - low).max()) or 1.0
+    digits = 2 - int(np.floor(np.log10(size)))  # bounds and steps in few digits, which the browser sends back unchanged
+    step = 10.0**-digits
+    start = (section.nearest + section.cheapest) / 2
+    bounds = zip(low - size / 4, high + size / 4, start, strict=True)
+    chosen = []
+    for column, title, values in zip(st.columns(2), axes, bounds, strict=True):
+        least, most, value = (round(float(each), digits) for each in values)
+        chosen.append(column.slider(f"Your point: {title}", least, most, value, step, f"%.{max(digits, 0)}f"))
+    point = np.array(chosen)
+    cost = section.effort(point)
+    slack = section.a @ point - section.h
+    inside = bool((slack >= -step * np.abs(section.a).sum(1)).all())  # as far as the sliders can tell
+    place = "in the target region" if inside else "outside the target region"
+    price = f"**{cost:.3f}** in pixels, **{cost / space.cheapest.length:.2f} times** what r∗ costs"
+    st.markdown(f"Your point is {place} and costs {price if np.isfinite(cost) else '**more than any perturbation**'}.")
+    return point
+
+
+def logit_table(spec: ModelSpec, measured: Measured) -> None:
+    """The k logits: now, at both points, in the real network; those of binding constraints first."""
+    space = measured.space
+    order = np.argsort(-np.abs(space.pull), kind="stable")
+    titles = logits_shown(spec, space)
+    columns = {
+        "logit": [titles[i] for i in order],
+        "now": space.z[order],
+        "at r′": space.nearest.logits[order],
+        "at r∗": space.cheapest.logits[order],
+        "network, step to r∗": measured.cheapest.logits[space.index][order],
+        "binds r∗": ["yes" if space.pull[i] else "" for i in order],
+    }
+    style = {name: st.column_config.NumberColumn(format="%.2f") for name in list(columns)[1:5]}
+    st.dataframe(columns, column_config=style, hide_index=True, height="content" if len(order) <= FEW_ROWS else 460)
+
+
+def soft_distances(spec: ModelSpec, logits: Floats) -> Floats:
+    """Distances (..., l) in bits from tanh of logits (..., n) to each codeword: (n - c . tanh z) / 2."""
+    distances: Floats = (spec.outputs - np.tanh(logits) @ spec.codebook.T) / 2
+    return distances
+
+
+def codewords(spec: ModelSpec, logits: Floats, target: int, decoded: int, steps: Sequence[Step]) -> None:
+    """Bits now, wanted and reached, and the distances to all codewords along the last attack."""
+    rows = {"now": np.tanh(logits), "wanted": spec.codebook[target].astype(float)}
+    if steps:
+        hits = [step for step in steps if step.success]
+        rows["reached"] = np.tanh(min(hits, key=lambda step: step.l2).logits if hits else steps[-1].logits)
+    st.plotly_chart(figures.codewords(rows), key="codewords")
+    if not steps:
+        st.caption("Run the attack in the lab to see the bits that it reaches, and the way there.")
+        return
+    walked = np.array([logits, *(step.logits for step in steps)])
+    st.plotly_chart(
+        figures.codeword_distances(soft_distances(spec, walked), spec.labels, decoded, target), key="distances"
+    )
+    st.caption(
+        "Bits are squashed by tanh to −1 … 1. A line is a class; the lowest is what the network says. Grey lines are "
+        "the other classes."
+    )

@@ -1,0 +1,49 @@
+"""What a page shows of a photo before its network is there, and how it waits for it."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from typing import Any
+
+import streamlit as st
+
+from models.cards import ModelSpec
+from ui.backend import Prediction, measuring, models, predict
+from ui.request import Measured, Target
+from ui.state import example, example_space, runs
+
+POLL = 0.7  # seconds between looks at what runs in the background: an attack, or a network that loads
+
+
+def first_sight(spec: ModelSpec, digest: str, picture: Any) -> Prediction | None:
+    """What the model says of the photo: from a stored attack, or from the network once it is loaded; else None."""
+    for run in runs().values():
+        if run.result and (run.request.model, run.request.photo) == (spec.name, digest):
+            return Prediction(run.result.logits_before, run.result.decoded_before)
+    return predict(spec.name, digest, picture) if models().ready(spec.name) else None
+
+
+def logit_space(spec: ModelSpec, digest: str, target: Target, picture: Any) -> Future[Measured] | None:
+    """The logit space at a photo: stored for the example, else measured once the network is loaded; None until then."""
+    stored = example().request
+    if (spec.name, digest, target) == (stored.model, stored.photo, stored.target):
+        known: Future[Measured] = Future()
+        known.set_result(example_space())
+        return known
+    return measuring(spec.name, digest, target, picture) if models().ready(spec.name) else None
+
+
+def wait_for(spec: ModelSpec) -> None:
+    """Say that the network is loading, and redraw the page when it is there; or say why it cannot be loaded."""
+    if problem := models().problem(spec.name):
+        st.error(f"This model cannot be used. {problem}")
+    elif not models().ready(spec.name):
+        st.fragment(_look_again, run_every=POLL)(spec.name)
+
+
+def _look_again(name: str) -> None:
+    done, total = models().progress.get(name, (0, 0))
+    rest = f"{done / 1e6:.0f} of {total / 1e6:.0f} MB are here." if total else "This takes a few seconds after a start."
+    st.info(f"The network is loading. {rest}", icon=":material/hourglass_top:")
+    if models().request(name).done():
+        st.rerun()
