@@ -95,7 +95,6 @@ class Linearisation:
         the answer, add the ``grow`` worst of those that it violates, and repeat. A relaxation whose optimum is
         feasible for the whole problem is the optimum of the whole problem.
         """
-
         products = np.empty((0, 0))
 
         def solve(rows: Array, required: Array) -> tuple[Array, Array]:

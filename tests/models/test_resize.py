@@ -17,7 +17,7 @@ from jma_core import Network, jma, refined, run
 from models.loaders import LoadedModel, to_tensor
 from models.photos import Preprocessing
 from models.registry import ASSETS, MODELS
-from models.resize import Resize
+from models.resize import Resize, Saved
 
 INTERPOLATIONS = [name.lower() for name in Image.Resampling.__members__]
 SIZES = [(451, 300), (300, 451), (97, 61), (640, 64), (31, 500), (80, 90), (96, 96), (40, 40)]
@@ -113,6 +113,26 @@ def test_pixels_that_the_crop_drops_have_no_gradient() -> None:
 def test_photos_of_another_size_are_refused() -> None:
     with pytest.raises(ValueError, match="expected photos of 53 x 37 pixels, got 37 x 53"):
         Resize(SMALL, (53, 37))(torch.zeros(1, 3, 53, 37))
+
+
+@pytest.mark.parametrize("squash", [False, True])
+def test_a_saved_photo_is_seen_as_its_file_is(squash: bool) -> None:
+    preprocessing, photo = Preprocessing(size=24, squash=squash), noise((97, 61))
+    x = to_tensor(np.asarray(photo))[None]
+    for moved in (x, (x + 0.3 / 255).clamp(0, 1)):  # less than half a level
+        seen = Saved(preprocessing, photo.size, nn.Identity())(moved)
+        np.testing.assert_array_equal(seen[0].permute(1, 2, 0) * 255, preprocessing(photo))
+
+
+def test_the_gradient_of_a_saved_photo_is_that_of_the_resize() -> None:
+    photo = to_tensor(np.asarray(noise((53, 37))))[None]
+    weights = torch.randn(3, 12, 12, generator=torch.Generator().manual_seed(0))
+
+    def gradient(f: nn.Module) -> Tensor:
+        x = photo.clone().requires_grad_()
+        return torch.autograd.grad((f(x) * weights).sum(), x)[0]
+
+    torch.testing.assert_close(gradient(Saved(SMALL, (53, 37), nn.Identity())), gradient(Resize(SMALL, (53, 37))))
 
 
 @pytest.mark.parametrize("attack", [jma, partial(refined, steps=60)])

@@ -11,7 +11,7 @@ import pytest
 from jma_core import AttackResult
 from jma_core.records import Step
 from ui.archive import pack, pack_space, unpack, unpack_space
-from ui.request import Measured, Request
+from ui.request import Canvas, Measured, Request
 from ui.state import ASSETS
 
 
@@ -39,7 +39,7 @@ def test_a_result_survives_the_archive_bit_for_bit_but_for_the_frames(
 def test_a_multi_label_target_and_an_attack_without_steps_survive(
     finished: AttackResult, request_for: Callable[..., Request]
 ) -> None:
-    asked = request_for(target=(True, False, True))
+    asked = request_for(target=(True, False, -1), canvas=Canvas(True, (0.0, 0.25, 1.0, 0.75)))
     request, stored = unpack(pack(asked, replace(finished, steps=())))
     assert request == asked
     assert stored.steps == ()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ui import images
-from ui.images import BLUE, MIDDLE, ORANGE, perturbation_map, show, to_picture
+from ui.images import BLUE, MIDDLE, ORANGE, perturbation_map, show, spotlit, to_picture
 
 
 def test_eight_bit_pictures_round_trip() -> None:
@@ -45,3 +45,11 @@ def test_a_small_picture_is_enlarged_by_a_whole_factor_without_a_new_colour(
     np.testing.assert_array_equal(shown, np.kron(picture, np.ones((factor, factor, 1), dtype=np.uint8)))
     assert shown.dtype == np.uint8
     assert (options["caption"], options["output_format"]) == ("a caption", "PNG")
+
+
+def test_a_spotlit_picture_is_itself_inside_and_pale_outside() -> None:
+    picture = np.arange(4 * 8 * 3, dtype=np.uint8).reshape(4, 8, 3)
+    lit = spotlit(picture, (0.25, 0.5, 0.75, 1.0))
+    np.testing.assert_array_equal(lit[2:, 2:6], picture[2:, 2:6])
+    assert lit[:2].min() >= 160
+    assert lit[:, :2].min() >= 160

@@ -1,0 +1,81 @@
+"""From a request to an attack, and from its end to a file that is read as wanted, on a small shipped network."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from jma_core import run
+from models.loaders import LoadedModel, load, to_tensor
+from models.photos import Preprocessing
+from models.registry import ASSETS, MODELS
+from ui.images import to_picture
+from ui.launch import as_file, launch, mask
+from ui.request import Canvas, Request, Settings
+
+MIDDLE = (0.25, 0.25, 0.75, 0.75)
+CANVASES = [Canvas(), Canvas(native=True), Canvas(region=MIDDLE), Canvas(native=True, region=MIDDLE)]
+
+
+@pytest.fixture(scope="module")
+def signs() -> LoadedModel:
+    return load(MODELS["gtsrb-onehot"])
+
+
+@pytest.fixture(scope="module")
+def photo() -> Image.Image:
+    sign = Image.open(ASSETS / "samples" / "gtsrb" / "keep_right.png").convert("RGB")
+    return sign.resize((70, 60), Image.Resampling.LANCZOS)
+
+
+def seen(model: LoadedModel, picture: np.ndarray) -> int:
+    with torch.no_grad():
+        return int(model.network(to_tensor(picture)[None]).argmax())
+
+
+@pytest.mark.parametrize("level", ["lazy", "boxed", "refined"])
+@pytest.mark.parametrize("canvas", CANVASES, ids=str)
+def test_an_attack_ends_as_a_file_that_is_read_as_wanted(
+    signs: LoadedModel, photo: Image.Image, canvas: Canvas, level: str
+) -> None:
+    preprocessing = signs.spec.preprocessing
+    small = preprocessing(photo)
+    target = (seen(signs, small) + 1) % 43
+    request = Request(signs.spec.name, "", target, Settings(level=level, max_iter=100), canvas)
+    picture = np.asarray(photo) if canvas.native else small
+    result = run(launch(request, signs, picture))
+    assert result.success
+    saved = as_file(request, signs, result)
+    assert saved.success
+    file = io.BytesIO()
+    Image.fromarray(to_picture(saved.image)).save(file, "PNG")
+    opened = Image.open(file)
+    np.testing.assert_array_equal(np.asarray(opened, dtype=np.float32).transpose(2, 0, 1) / 255, saved.image)
+    assert seen(signs, preprocessing(opened) if canvas.native else np.asarray(opened)) == target
+    allowed = mask(request, picture.shape[1::-1])
+    changed = (saved.image != result.original).any(0)
+    assert changed.any()
+    assert allowed is None or not changed[~allowed.numpy()].any()
+
+
+def test_a_mask_is_as_high_and_wide_as_the_picture() -> None:
+    allowed = mask(Request("", "", 0, Settings(), Canvas(region=(0.0, 0.5, 0.25, 1.0))), (8, 4))
+    assert allowed is not None
+    expected = np.zeros((4, 8), bool)
+    expected[2:, :2] = True
+    np.testing.assert_array_equal(allowed, expected)
+    assert mask(Request("", "", 0, Settings()), (8, 4)) is None
+
+
+def test_steps_are_as_long_as_the_photo_is_large(signs: LoadedModel, photo: Image.Image) -> None:
+    """A step of 0.1 in the picture of 32 x 32 is one of 0.1 * 60 / 32 in the photo, less where pixels are clipped."""
+    assert isinstance(signs.spec.preprocessing, Preprocessing)
+    target = (seen(signs, signs.spec.preprocessing(photo)) + 1) % 43
+    request = Request(signs.spec.name, "", target, Settings(step=0.1, max_iter=1), Canvas(native=True))
+    result = run(launch(request, signs, np.asarray(photo)))
+    zoom = signs.spec.preprocessing.zoom(photo.size)
+    assert 0.9 * 0.1 * zoom <= result.steps[0].moved <= 0.1 * zoom * (1 + 1e-6)
