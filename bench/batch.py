@@ -2,12 +2,14 @@
 
 32 test pictures of CIFAR-10 (8 with ``--quick``), random other classes, seed 0; each attack once on one picture after
 another and once on all together, on the device that there is. Seconds, their ratio, and how far apart the L2 ends up.
+On CUDA also with the network under autocast to bfloat16.
 """
 
 from __future__ import annotations
 
 import time
 from functools import partial
+from itertools import product
 
 import numpy as np
 import torch
@@ -16,6 +18,7 @@ from bench.report import arguments, print_table, write_json
 from bench.zoo import cases, test_pictures
 from jma_core import jma, refined, run, run_batch
 from jma_core.attacks.ddn import ddn
+from jma_core.network import Classifier, lowered
 from models.loaders import best_device, load
 from models.registry import MODELS
 
@@ -29,9 +32,13 @@ def main() -> None:
     model = load(MODELS[MODEL], best_device())
     drawn = list(cases(model, test_pictures(MODEL, options.data), 8 if options.quick else 32))
     images, targets = torch.stack([x for x, _ in drawn]), [target for _, target in drawn]
-    f, encoding = model.network, model.encoding
+    encoding = model.encoding
+    networks: dict[str, Classifier] = {"": model.network}
+    if model.device.type == "cuda":
+        networks[", bfloat16"] = lowered(model.network, torch.bfloat16)
     rows, figures = [], {}
-    for name, attack in ATTACKS.items():
+    for (name, attack), (precision, f) in product(ATTACKS.items(), networks.items()):
+        name += precision
         run(attack(f, images[0], encoding, targets[0]))  # the first run of all is slower
         began = time.perf_counter()
         alone = [run(attack(f, x, encoding, t)) for x, t in zip(images, targets, strict=True)]

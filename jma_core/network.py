@@ -34,12 +34,13 @@ def never() -> bool:
 class Network:
     """A classifier f from images (N, C, H, W) in [0, 1] to logits (N, n).
 
-    ``memory`` (bytes) bounds what a chunk of vmapped gradient rows may hold at once. A row needs at most what the
+    ``memory`` (bytes) bounds what a chunk of vmapped gradient rows may hold at once; by default half of what is free on
+    a CUDA device, and 256 MiB elsewhere, where larger chunks are no faster. A row needs at most what the
     forward pass saved for it, which the first pass measures; a chunk is the number of such rows that fits, and at
     least one. Running out of memory all the same halves the chunk for good.
     """
 
-    def __init__(self, f: Classifier, *, memory: int = 256 * MIB, should_stop: Callable[[], bool] = never) -> None:
+    def __init__(self, f: Classifier, *, memory: int | None = None, should_stop: Callable[[], bool] = never) -> None:
         self._f = f
         self._memory = memory
         self._should_stop = should_stop
@@ -144,7 +145,8 @@ class Network:
     def measure(self, image: Tensor) -> int:
         """The chunk: how many images (1, C, H, W), or gradient rows of one, fit into memory. Measured once."""
         if self.chunk is None:
-            self.chunk = max(1, self._memory // self._saved_bytes(image))
+            saved = self._saved_bytes(image)
+            self.chunk = max(1, (_spare(image.device) if self._memory is None else self._memory) // saved)
         return self.chunk
 
     def _saved_bytes(self, image: Tensor) -> int:
@@ -158,6 +160,25 @@ class Network:
         with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor), torch.enable_grad():
             self.call(image.detach().requires_grad_())
         return max(saved, image.numel() * image.element_size())  # at least the row itself
+
+
+def lowered(f: Classifier, precision: torch.dtype) -> Classifier:
+    """f under autocast: float16 or bfloat16 wherever torch holds that to be safe. Logits keep the images' dtype.
+
+    Gradients come back in the images' dtype as well; the dual is solved in float64 as ever. Float16 loses gradients
+    below 6e-8, bfloat16 none, but three digits of the logits; success is judged on these logits.
+    """
+
+    def lower(images: Tensor) -> Tensor:
+        with torch.autocast(images.device.type, precision):
+            return f(images).to(images.dtype)
+
+    return lower
+
+
+def _spare(device: torch.device) -> int:
+    free: int = torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else 256 * MIB
+    return free
 
 
 def finite(numbers: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from jma_core.attacks.trail import Attack, check_image, run
 from jma_core.encodings import Encoding, Target
-from jma_core.network import MIB, Classifier, Loss, Network, Rows, finite
+from jma_core.network import Classifier, Loss, Network, Rows, finite
 from jma_core.records import AttackResult, Halt, StopReason
 
 Asked = tuple[Callable[[list[Any]], list[Any]], Any]
@@ -31,7 +31,7 @@ def run_batch(
     encoding: Encoding,
     targets: Iterable[Target],
     *,
-    memory: int = 256 * MIB,
+    memory: int | None = None,
     **settings: Any,
 ) -> list[AttackResult]:
     """Attack images (N, C, H, W), each with its own target: one AttackResult for each.
@@ -55,11 +55,11 @@ def run_batch(
 class _Host:
     """Runs the passes that the attacks ask for."""
 
-    def __init__(self, f: Classifier, memory: int) -> None:
+    def __init__(self, f: Classifier, memory: int | None) -> None:
         self._network = Network(f, memory=memory)
         self._main = getcurrent()
 
-    def __call__(self, f: Classifier, *, should_stop: Callable[[], bool], memory: int) -> Network:
+    def __call__(self, f: Classifier, *, should_stop: Callable[[], bool], memory: int | None) -> Network:
         """The network as one of the attacks sees it. Its memory is that of all."""
         return _Guest(self, f, should_stop)
 

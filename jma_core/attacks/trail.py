@@ -14,7 +14,7 @@ from torch import Tensor
 from jma_core.encodings import Constraints, Encoding, Target
 from jma_core.linearise import Linearisation, Solution
 from jma_core.metrics import distortion
-from jma_core.network import MIB, Classifier, Network, never
+from jma_core.network import Classifier, Network, never
 from jma_core.records import ZERO_GRADIENT, AttackResult, Halt, Phase, Step, StopReason, Thinned, reads
 
 Attack = Generator[Step, None, AttackResult]
@@ -34,8 +34,8 @@ class Common(TypedDict, total=False):
     """Asked at every step and between chunks of gradient rows."""
     device: torch.device | str | None
     """Where to run: "cpu", "cuda", "mps"; the image's own by default."""
-    memory: int
-    """Bytes that a chunk of gradient rows may hold; 256 MiB."""
+    memory: int | None
+    """Bytes that a chunk of gradient rows may hold; see Network for the default."""
     kept: int
     """Steps that the result holds at most, 256: of a longer attack every second, fourth, ... one, and the last."""
     mask: Tensor | None
@@ -54,7 +54,7 @@ def begin(
     max_seconds: float = math.inf,
     should_stop: Callable[[], bool] = never,
     device: torch.device | str | None = None,
-    memory: int = 256 * MIB,
+    memory: int | None = None,
     kept: int = KEPT,
     mask: Tensor | None = None,
     host: Callable[..., Network] = Network,

@@ -120,6 +120,14 @@ def test_a_batch_gives_what_single_runs_give(case: Callable[..., Case], name: st
 
 
 @each_attack
+def test_the_same_attack_gives_the_same_bits(case: Callable[..., Case], attack: Any) -> None:
+    it = case("multi-label")
+    first, second = it.attacked(attack), it.attacked(attack)
+    np.testing.assert_array_equal(first.image, second.image)
+    assert [step.l2 for step in first.steps] == [step.l2 for step in second.steps]
+
+
+@each_attack
 def test_a_batch_with_little_memory_waits_its_turn(case: Callable[..., Case], attack: Any) -> None:
     cases = [case("one-hot", seed) for seed in range(3)]
     it, images = cases[0], torch.stack([case("one-hot", seed).image for seed in range(3)])

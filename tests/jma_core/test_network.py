@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from jma_core import Network
+from jma_core.network import lowered
 from jma_core.records import Halt, StopReason
 
 N = 7
@@ -315,3 +316,21 @@ def test_rows_land_on_the_cpu_and_in_double_they_are_exact(x: Tensor) -> None:
     jacobian = rows(torch.eye(2))
     assert jacobian.device.type == "cpu"
     np.testing.assert_array_equal(jacobian.numpy(), w.numpy())
+
+
+def test_a_lowered_network_is_the_same_to_three_digits_and_keeps_the_types(conv_network: Build) -> None:
+    f, x = conv_network(N, dtype=torch.float32), torch.rand(SHAPE)
+    low, cotangents = Network(lowered(f, torch.bfloat16)), torch.eye(N)
+    z, rows = low.differentiate(x)
+    exact, exact_rows = Network(f).differentiate(x)
+    jacobian, expected = rows(cotangents), exact_rows(cotangents)
+    assert {z.dtype, jacobian.dtype, low.push(x, x).dtype} == {torch.float32}
+    assert not torch.equal(z, exact)
+    torch.testing.assert_close(z, exact, rtol=0, atol=0.05)  # bfloat16 keeps 8 bits of logits of a few units
+    assert (jacobian - expected).norm() <= 0.02 * expected.norm()
+
+
+def test_without_a_cuda_device_a_chunk_of_rows_holds_256_mib(x: Tensor) -> None:
+    network = Network(saves_eight_bytes_a_pixel)
+    network.differentiate(x)
+    assert network.chunk == 2**28 // (8 * PIXELS)
