@@ -3,7 +3,8 @@
 For each task the same images and targets for all attacks, drawn with seed 0: median L2 over all images (failures count
 as infinite) after 50, 100, 300 and 600 backward passes. Attacks whose schedule depends on the number of their steps
 are run anew for each number; JMA and FAB, whose steps take as many passes as there are active constraints, once, and
-are read off on the way. Each rival is there in every form that suits the task. The whole run takes hours on two CPU
+are read off on the way. Passes are medians over the images at the largest number; seconds are those of all runs, inside
+the network and outside. Each rival is there in every form that suits the task. The whole run takes hours on two CPU
 cores; ``--tasks``, ``--images`` and ``--passes`` cut it down, and ``--quick`` is 8 traffic signs and 50 passes.
 """
 
@@ -12,16 +13,17 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bench.report import print_table, write_json
+from bench.report import NetworkClock, print_table, write_json
 from bench.zoo import SEED, cases, test_pictures
 from jma_core import jma, refined, run_batch
 from jma_core.attacks.alma import alma
@@ -45,6 +47,8 @@ TASKS = {
 """Model, and how many labels are flipped where it has several."""
 
 Stepped = Callable[[int], Callable[..., Any]]
+Measured = dict[str, Any]
+"""``l2`` (passes, images), inf after a failure; ``forward`` and ``backward`` passes (images,) at the largest number."""
 STEPPED: dict[str, Stepped] = {
     "refined": lambda n: partial(refined, steps=n),
     "DDN, logistic": lambda n: partial(ddn, steps=n),
@@ -86,18 +90,18 @@ def main() -> None:
 
 
 def compare(name: str, data: Path, images: int, passes: list[int]) -> dict[str, Any]:
-    """Every attack on one task: L2 of each image at each number of passes, and seconds in all."""
+    """Every attack on one task."""
     model_name, flips = TASKS[name]
     model = load(MODELS[model_name])
     drawn = list(cases(model, test_pictures(model_name, data), images, flips))
     x, targets = torch.stack([x for x, _ in drawn]), [target for _, target in drawn]
     found: dict[str, Any] = {}
     for attack in suited(model, passes[-1]):
-        began = time.perf_counter()
-        distances = (
-            stepped(attack, model, x, targets, passes) if attack in STEPPED else read(attack, model, x, targets, passes)
-        )
-        found[attack] = {"l2": distances, "seconds": time.perf_counter() - began}
+        measure = stepped if attack in STEPPED else read
+        clock, began = NetworkClock(), time.perf_counter()
+        with clock.running():
+            found[attack] = measure(attack, model, x, targets, passes)
+        found[attack] |= {"seconds": time.perf_counter() - began, "seconds_in_network": clock.seconds}
     show(name, found, passes)
     return found
 
@@ -110,32 +114,31 @@ def suited(model: LoadedModel, passes: int) -> list[str]:
     return [name for name in [*STEPPED, *ON_THE_WAY] if name not in unsuited]
 
 
-def stepped(name: str, model: LoadedModel, x: Tensor, targets: list[Any], passes: list[int]) -> list[list[float]]:
-    """(passes, images) L2 of an attack that is run anew for each number of passes; inf where it fails."""
+def stepped(name: str, model: LoadedModel, x: Tensor, targets: list[Any], passes: list[int]) -> Measured:
+    """An attack that is run anew for each number of passes."""
     rows = []
     for n in passes:
         results = run_batch(STEPPED[name](n), model.network, x, model.encoding, targets)
         assert all(result.backward <= n for result in results)
         rows.append([result.distortion.l2 if result.success else math.inf for result in results])
-    return rows
+    spent = {side: [getattr(result, side) for result in results] for side in ("forward", "backward")}
+    return {"l2": rows, **spent}
 
 
-def read(name: str, model: LoadedModel, x: Tensor, targets: list[Any], passes: list[int]) -> list[list[float]]:
-    """The same of an attack that is run once, as far as the largest number of passes."""
-    columns = []
+def read(name: str, model: LoadedModel, x: Tensor, targets: list[Any], passes: list[int]) -> Measured:
+    """An attack that is run once, as far as the largest number of passes."""
+    columns, spent = [], []
     for image, target in zip(x, targets, strict=True):
-        hits = list(successes(ON_THE_WAY[name](model.network, image, model.encoding, target), passes[-1]))
-        columns.append([min((l2 for spent, l2 in hits if spent <= n), default=math.inf) for n in passes])
-    return [list(row) for row in zip(*columns, strict=True)]
-
-
-def successes(attack: Any, passes: int) -> Iterator[tuple[int, float]]:
-    """Backward passes so far and L2 at each success, until the passes are spent."""
-    for step in attack:
-        if step.backward > passes:
-            return
-        if step.success:
-            yield step.backward, step.l2
+        steps = []
+        for step in ON_THE_WAY[name](model.network, image, model.encoding, target):
+            if step.backward > passes[-1]:
+                break
+            steps.append(step)
+        hits = [(step.backward, step.l2) for step in steps if step.success]
+        columns.append([min((l2 for backward, l2 in hits if backward <= n), default=math.inf) for n in passes])
+        spent.append((steps[-1].forward, steps[-1].backward) if steps else (0, 0))
+    forward, backward = (list(side) for side in zip(*spent, strict=True))
+    return {"l2": [list(row) for row in zip(*columns, strict=True)], "forward": forward, "backward": backward}
 
 
 def show(name: str, found: dict[str, Any], passes: list[int]) -> None:
@@ -146,9 +149,11 @@ def show(name: str, found: dict[str, Any], passes: list[int]) -> None:
         for distances in figures["l2"]:
             failures = sum(math.isinf(l2) for l2 in distances)
             cells.append(f"{np.median(distances):.4f}" + (f" ({failures} fail)" if failures else ""))
-        rows.append([attack, *cells, f"{figures['seconds']:.0f}"])
-    print(f"\n{name}: median L2 of {len(distances)} images after so many backward passes")
-    print_table(["attack", *map(str, passes), "s"], rows)
+        counts = [f"{median(figures[side]):g}" for side in ("forward", "backward")]
+        inside = figures["seconds_in_network"]
+        rows.append([attack, *cells, *counts, f"{inside:.1f}", f"{figures['seconds'] - inside:.1f}"])
+    print(f"\n{name}: median L2 of {len(distances)} images after so many backward passes", flush=True)
+    print_table(["attack", *map(str, passes), "forward", "backward", "s in network", "s outside"], rows)
 
 
 if __name__ == "__main__":
