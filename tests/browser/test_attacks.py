@@ -51,7 +51,7 @@ def test_an_attack_on_several_labels_can_be_taken_home(lab: Lab, sight: Callable
 
     png = Image.open(io.BytesIO(lab.download("Picture (PNG)")))
     assert (png.format, png.size, png.mode) == ("PNG", (224, 224), "RGB")
-    np.testing.assert_array_equal(np.asarray(png), attacked)
+    assert sight(png).reads == wanted
 
     request, result = unpack(lab.download("Full precision (NPZ)"))
     assert request.model == DEFAULT
@@ -63,8 +63,8 @@ def test_an_attack_on_several_labels_can_be_taken_home(lab: Lab, sight: Callable
     assert record["names"] == record["target_names"] == wanted
     assert record["weights_sha256"] == MODELS[DEFAULT].sha256
     assert {"torch", "timm", "numpy", "scipy"} <= set(record["versions"])
-    for file in ("PNG, 8 bits", "JPEG, quality 90"):
-        expect(lab.page.get_by_text(re.compile(f"{file}:.*read as wanted when opened again"))).to_be_visible()
+    for verdict in ("PNG, 8 bits:.*still read as wanted", "JPEG, quality 90:.*read as wanted when opened again"):
+        expect(lab.page.get_by_text(re.compile(verdict))).to_be_visible()
 
 
 def test_a_small_picture_is_attacked_by_one_click_and_shown_pixel_by_pixel(
@@ -81,8 +81,24 @@ def test_a_small_picture_is_attacked_by_one_click_and_shown_pixel_by_pixel(
     attacked = lab.picture(f"Attacked: {cat.wanted}")
     np.testing.assert_array_equal(attacked, attacked[::8, ::8].repeat(8, axis=0).repeat(8, axis=1))
     assert not np.array_equal(attacked, large)
-    png = np.asarray(Image.open(io.BytesIO(lab.download("Picture (PNG)"))))
-    np.testing.assert_array_equal(png, attacked[::8, ::8])  # the file is as large as the network's picture
+    png = Image.open(io.BytesIO(lab.download("Picture (PNG)")))
+    assert png.size == (32, 32)  # as large as the network's picture
+    assert sight(png, CODE).reads == cat.wanted
+
+
+def test_a_photo_keeps_its_size_and_its_saved_file_is_read_as_wanted(lab: Lab, sight: Callable[..., Sight]) -> None:
+    bridge = sight("bridge")
+    size = next(photo.image.size for photo in samples("photos").values() if photo.name.startswith("bridge"))
+    assert size != (224, 224)
+    lab.photo("bridge", bridge.reads)
+    lab.page.get_by_text("What may change").click()
+    lab.page.get_by_text("Attack the photo at its own size").click()
+    expect(lab.page.get_by_text(f"{size[0]} x {size[1]} pixels.")).to_be_visible()
+    lab.button("Run").click()
+    expect(lab.success).to_contain_text(f"Reads as {bridge.wanted} now")
+    png = Image.open(io.BytesIO(lab.download("Picture (PNG)")))
+    assert png.size == size
+    assert sight(png).reads == bridge.wanted
 
 
 def test_another_model_brings_its_own_photos_and_the_photo_before_comes_back(
