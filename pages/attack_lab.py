@@ -11,9 +11,9 @@ from jma_core.records import reads
 from models.cards import ModelSpec
 from ui import exports, views
 from ui.backend import Prediction, models
-from ui.controls import choose_canvas, choose_model, choose_photo, choose_settings, choose_target, describe_change
+from ui.controls import choose_canvas, choose_settings, choose_target, describe_change
 from ui.frame import framed
-from ui.loading import POLL, first_sight, wait_for
+from ui.loading import POLL, set_scene, wait_for
 from ui.readout import names, wish
 from ui.request import Request
 from ui.runner import AttackRun
@@ -22,16 +22,10 @@ from ui.state import forget, remember, running, runs
 
 def main() -> None:
     """The page, from top to bottom."""
-    with st.sidebar:
-        spec = choose_model()
-        photo = choose_photo(spec)
-    picture = spec.preprocessing(photo.image)
-    st.title("Attack lab")
-    now = first_sight(spec, photo.digest, picture)
-    if now is None:
-        views.show(picture, f"{photo.name}, as the network will see it")
-        wait_for(spec)
+    scene = set_scene("Attack lab")
+    if scene is None:
         return
+    spec, photo, now = scene.spec, scene.photo, scene.now
     with st.sidebar:
         target = choose_target(spec, photo, now)
         st.markdown(describe_change(spec, now, target))

@@ -14,10 +14,9 @@ from models.cards import Kind, ModelSpec
 from ui import geometry_figures as figures
 from ui import geometry_views as views
 from ui.backend import Prediction
-from ui.controls import choose_model, choose_photo, choose_target, describe_change
+from ui.controls import choose_target, describe_change
 from ui.frame import framed
-from ui.images import show
-from ui.loading import POLL, first_sight, logit_space, wait_for
+from ui.loading import POLL, logit_space, set_scene, wait_for
 from ui.readout import names, wish
 from ui.request import Measured, Target
 from ui.state import last_run
@@ -28,16 +27,10 @@ ACROSS = ("logits, across", "logits, from z towards r′")
 
 def main() -> None:
     """The page, from top to bottom."""
-    with st.sidebar:
-        spec = choose_model()
-        photo = choose_photo(spec)
-    picture = spec.preprocessing(photo.image)
-    st.title("Mahalanobis against Euclid")
-    now = first_sight(spec, photo.digest, picture)
-    if now is None:
-        show(picture, f"{photo.name}, as the network will see it")
-        wait_for(spec)
+    scene = set_scene("Mahalanobis against Euclid")
+    if scene is None:
         return
+    spec, photo, picture, now = scene.spec, scene.photo, scene.picture, scene.now
     with st.sidebar:
         target = choose_target(spec, photo, now)
         st.markdown(describe_change(spec, now, target))

@@ -3,16 +3,48 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import streamlit as st
+from numpy.typing import NDArray
 
 from models.cards import ModelSpec
 from ui.backend import Prediction, measuring, models, predict
+from ui.controls import choose_model, choose_photo
+from ui.images import show
 from ui.request import Measured, Target
 from ui.state import example, example_space, runs
+from ui.uploads import Photo
 
 POLL = 0.7  # seconds between looks at what runs in the background: an attack, or a network that loads
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A model and a photo, and what the one says of the other."""
+
+    spec: ModelSpec
+    photo: Photo
+    picture: NDArray[np.uint8]
+    """(size, size, 3): the photo as the network sees it."""
+    now: Prediction
+
+
+def set_scene(title: str) -> Scene | None:
+    """Choose model and photo in the sidebar. None, with the photo on the page, as long as the model has not spoken."""
+    with st.sidebar:
+        spec = choose_model()
+        photo = choose_photo(spec)
+    picture = spec.preprocessing(photo.image)
+    st.title(title)
+    now = first_sight(spec, photo.digest, picture)
+    if now is not None:
+        return Scene(spec, photo, picture, now)
+    show(picture, f"{photo.name}, as the network will see it")
+    wait_for(spec)
+    return None
 
 
 def first_sight(spec: ModelSpec, digest: str, picture: Any) -> Prediction | None:

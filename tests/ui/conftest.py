@@ -24,13 +24,23 @@ def finished() -> AttackResult:
 
 
 @pytest.fixture(scope="session")
-def measured() -> Measured:
-    """The logit space of three labels of a linear network; the first is to appear, and takes the second along."""
-    w = torch.tensor([[2.0, 0.0, 0.0], [3.0, 4.0, 0.0], [1.0, 1.0, 5.0]], dtype=torch.float64)
-    x, z = torch.full((3, 1, 1), 0.5, dtype=torch.float64), torch.tensor([-1.0, 5.0, 6.0], dtype=torch.float64)
-    network, encoding = Network(lambda images: (images.flatten(1) - 0.5) @ w.T + z), MultiLabel(3)
-    space = geometry(network, x, encoding.constraints([True] * 3))
-    return Measured(space, *(land(network, x, encoding, [True] * 3, p.delta) for p in (space.nearest, space.cheapest)))
+def linear_space() -> Callable[..., Measured]:
+    """The logit space of three labels, all to be present, at the middle of the box of three pixels."""
+
+    def measure(w: list[list[float]], z: list[float]) -> Measured:
+        rows, at = torch.tensor(w, dtype=torch.float64), torch.tensor(z, dtype=torch.float64)
+        x, encoding, target = torch.full((3, 1, 1), 0.5, dtype=torch.float64), MultiLabel(3), [True] * 3
+        network = Network(lambda images: (images.flatten(1) - 0.5) @ rows.T + at)
+        space = geometry(network, x, encoding.constraints(target))
+        return Measured(space, *(land(network, x, encoding, target, p.delta) for p in (space.nearest, space.cheapest)))
+
+    return measure
+
+
+@pytest.fixture(scope="session")
+def measured(linear_space: Callable[..., Measured]) -> Measured:
+    """The first label is to appear, and takes the second along."""
+    return linear_space([[2.0, 0.0, 0.0], [3.0, 4.0, 0.0], [1.0, 1.0, 5.0]], [-1.0, 5.0, 6.0])
 
 
 @pytest.fixture(scope="session")

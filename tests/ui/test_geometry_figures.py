@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
-from jma_core import MultiLabel, Network
-from jma_core.geometry import Section, geometry, land, section_of_logits, section_through_points
+from jma_core.geometry import Section, section_of_logits, section_through_points
 from models.registry import MODELS
 from ui import geometry_figures as figures
 from ui.geometry_figures import BLUE, CHEAPEST, NEAREST, ORANGE, Shown, border, region
@@ -125,13 +124,9 @@ def test_the_headline_says_what_the_points_cost(measured: Measured) -> None:
 
 
 @pytest.fixture(scope="module")
-def stuck() -> Measured:
+def stuck(linear_space: Callable[..., Measured]) -> Measured:
     """Two labels that are one, and one that no pixel moves: the first is to appear, and takes the second along."""
-    w = torch.tensor([[1.0, 2.0, 2.0], [1.0, 2.0, 2.0], [0.0, 0.0, 0.0]], dtype=torch.float64)
-    x, z = torch.full((3, 1, 1), 0.5, dtype=torch.float64), torch.tensor([-3.0, 1.0, 1.0], dtype=torch.float64)
-    network, encoding = Network(lambda images: (images.flatten(1) - 0.5) @ w.T + z), MultiLabel(3)
-    space = geometry(network, x, encoding.constraints([True] * 3))
-    return Measured(space, *(land(network, x, encoding, [True] * 3, p.delta) for p in (space.nearest, space.cheapest)))
+    return linear_space([[1.0, 2.0, 2.0], [1.0, 2.0, 2.0], [0.0, 0.0, 0.0]], [-3.0, 1.0, 1.0])
 
 
 def test_a_point_out_of_reach_is_said_to_be(stuck: Measured) -> None:
