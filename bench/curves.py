@@ -1,7 +1,8 @@
 """Draw what bench.engine has measured: python -m bench.curves FILE... --out PICTURE
 
 Each FILE is one that ``bench.engine --json`` wrote. One panel a task: median L2 against backward passes, both on
-logarithmic axes, ``refined`` before its rivals. A line begins where the median is finite.
+logarithmic axes, ``refined`` before its rivals. A line begins where the median is finite; what lies above three times
+the lowest value is cut off.
 """
 
 from __future__ import annotations
@@ -47,10 +48,12 @@ def main() -> None:
 def draw(ax: Axes, attacks: list[str], task: str, passes: list[int], found: dict[str, Any]) -> None:
     """One task."""
     images = len(next(iter(found.values()))["l2"][0])
+    lowest = np.inf
     for number, attack in enumerate(attacks):
         if attack not in found:
             continue
         medians = [np.median([np.inf if l2 is None else l2 for l2 in row]) for row in found[attack]["l2"]]
+        lowest = min(lowest, *medians)
         ours = attack == "refined"
         ax.plot(
             passes,
@@ -62,6 +65,7 @@ def draw(ax: Axes, attacks: list[str], task: str, passes: list[int], found: dict
             label=attack,
         )
     ax.set(title=f"{task}, {images} images", xlabel="backward passes", ylabel="median L2", xscale="log", yscale="log")
+    ax.set_ylim(0.95 * lowest, 3 * lowest)
     ax.set_xticks(passes, [str(n) for n in passes])
     ax.xaxis.set_minor_locator(NullLocator())
     ax.yaxis.set_minor_formatter(StrMethodFormatter("{x:.2g}"))
