@@ -30,7 +30,7 @@ class Level(StrEnum):
     LAZY = "lazy"
     """From the gradient rows that matter: a few backward passes and forward-mode derivatives an iteration."""
     BOXED = "boxed"
-    """As lazy, with x + delta kept in [0, 1] inside the problem instead of clipped after it."""
+    """As lazy, with x + delta kept in [0, 1] inside the problem, where that has a solution, not clipped after it."""
 
 
 def jma(
@@ -103,7 +103,12 @@ def _solve(local: Linearisation, level: Level, active: NDArray[np.int64]) -> Sol
         case Level.LAZY:
             return local.solve_lazy(active)
         case Level.BOXED:
-            return local.solve_boxed(active)
+            try:
+                return local.solve_boxed(active)
+            except Halt as halt:
+                if halt.reason != StopReason.INFEASIBLE:
+                    raise
+            return local.solve_lazy(active)
 
 
 def _bisect(trail: Trail, emit: Emit, hit: Tensor, miss: Tensor, halvings: int) -> Generator[Step, None, Ending]:

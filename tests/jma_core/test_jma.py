@@ -720,7 +720,7 @@ def test_labels_that_exclude_each_other_end_the_attack(level: str) -> None:
     np.testing.assert_array_equal(result.image, GREY)
 
 
-@pytest.mark.parametrize("level", ["lazy", "paper"])
+@each_level
 def test_an_image_that_cannot_get_darker_stalls(level: str) -> None:
     def f(images: Tensor) -> Tensor:
         total = images.flatten(1).sum(1)
@@ -732,16 +732,6 @@ def test_an_image_that_cannot_get_darker_stalls(level: str) -> None:
     assert (result.reason, result.success) == (StopReason.STALLED, False)
     np.testing.assert_array_equal(result.last, 0)
     np.testing.assert_array_equal(result.image, 0)
-
-
-def test_with_the_box_inside_the_problem_it_is_seen_at_once_that_no_image_is_dark_enough() -> None:
-    result = Plain(
-        lambda images: images.flatten(1).sum(1)[:, None] * torch.tensor([1.0, -1.0]) + torch.tensor([1.0, 0.0]),
-        OneHot(2),
-        1,
-        GREY,
-    ).attack(level="boxed")
-    assert (result.reason, result.n_it) == (StopReason.INFEASIBLE, 0)
 
 
 @each_level
