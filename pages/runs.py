@@ -49,10 +49,11 @@ def main() -> None:
         return
     st.write(
         f"Attacks that have ended are kept on this computer, the newest {MAX_RUNS} that fit into "
-        f"{MAX_BYTES // 2**20} MB; the oldest go first. Of a long attack up to {FRAMES} updates are kept."
+        f"{MAX_BYTES // 2**20} MB; the oldest go first. Of a long attack about {FRAMES} updates are kept, of one on a "
+        "large picture fewer."
     )
     comparison(rows)
-    st.header("Stored runs", divider="gray")
+    st.header("Stored runs")
     shown = st.session_state.setdefault("runs_shown", AT_ONCE)
     for row in rows[:shown]:
         card(row)
@@ -107,7 +108,7 @@ def comparison(rows: list[Row]) -> None:
         st.info("One run is chosen. Choose Compare on another one to see both side by side.")
     if len(pair) < 2:
         return
-    st.header("Comparison", divider="gray")
+    st.header("Comparison")
     try:
         results = [opened(str(store().path), row.id, row.at) for row in pair]
     except (LookupError, DamagedRun, OSError, sqlite3.Error) as error:
@@ -117,10 +118,13 @@ def comparison(rows: list[Row]) -> None:
     for side, row, (_, result), column in zip(SIDES, pair, results, st.columns(2), strict=True):
         with column:
             st.subheader(f"{side}: {row.wanted}")
-            show(to_picture(result.original), f"{side}, original: {row.before}")
-            show(to_picture(result.image), f"{side}, attacked: {row.after}")
-            signed, _ = perturbation_map(result.original, result.image, gain)
-            show(signed, f"{side}, perturbation: × {gain:.0f} in both, blue darker, orange brighter")
+            photos, change = st.columns([1, 2])
+            with photos:
+                show(to_picture(result.original), f"{side}, original: {row.before}")
+                show(to_picture(result.image), f"{side}, attacked: {row.after}")
+            with change:
+                signed, _ = perturbation_map(result.original, result.image, gain)
+                show(signed, f"{side}, perturbation: × {gain:.0f} in both, blue darker, orange brighter")
     table = [facts(row, *result) for row, result in zip(pair, results, strict=True)]
     st.table(
         {"measure": list(table[0]), **{side: list(each.values()) for side, each in zip(SIDES, table, strict=True)}},
@@ -186,6 +190,8 @@ def _choose(number: int) -> None:
         chosen.remove(number)
     else:
         chosen[:] = [*chosen[-1:], number]
+        if len(chosen) == 2:
+            st.toast("The comparison is at the top of the page.")
 
 
 def _delete(number: int) -> None:
