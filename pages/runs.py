@@ -49,7 +49,7 @@ def main() -> None:
         return
     st.write(
         f"Attacks that have ended are kept on this computer, the newest {MAX_RUNS} that fit into "
-        f"{MAX_BYTES // 2**20} MB; the oldest go first. Of a long attack about {FRAMES} updates are kept, of one on a "
+        f"{MAX_BYTES // 2**20} MB; the oldest go first. Of a long attack up to {FRAMES} updates are kept, of one on a "
         "large picture fewer."
     )
     comparison(rows)
