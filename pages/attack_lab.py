@@ -85,6 +85,8 @@ def player(request: Request, run: AttackRun | None, picture: Any, *, nothing_to_
         st.success(summary(run))
     else:
         st.caption(run.status)
+    if run and run.unsaved:
+        st.warning(run.unsaved)
 
 
 def start(request: Request, picture: Any, steps: int | None = None) -> None:

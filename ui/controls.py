@@ -52,7 +52,8 @@ def choose_photo(spec: ModelSpec) -> Photo:
             with st.container(width=THUMBNAIL, gap="small"):
                 show(Preprocessing(THUMBNAIL)(photo.image), caption="")
                 kind = "primary" if digest == chosen else "secondary"
-                label = photo.name.rpartition(".")[0].replace("_", " ") if digest in shipped else "yours"
+                yours = photo is st.session_state.get("upload") and digest not in shipped
+                label = "yours" if yours else photo.name.rpartition(".")[0].replace("_", " ")
                 st.button(label, key=f"photo-{digest}", type=kind, width="stretch", on_click=_choose, args=(digest,))
     st.file_uploader(
         "Your own photo",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from jma_core.records import Phase, Step
 
 BLUE, ORANGE, GREY = "#2f7ed8", "#e07b00", "#8a8f98"
+PASSES = "backward passes"
 ABOVE = {"annotation_text": "target region above", "annotation_position": "top left"}
 SYMBOLS = {
     Phase.WALK: "circle",
@@ -59,14 +60,39 @@ def norms(steps: Sequence[Step], shown: int) -> go.Figure:
     return figure
 
 
-def _frame(title: str, unit: str, shown: int) -> go.Figure:
+def margins_of_several(attacks: Mapping[str, Sequence[Step]]) -> go.Figure:
+    """The worst margin of each attack, by its name, over what it cost: backward passes."""
+    figure = _frame("Worst margin of the target", "margin in logits", across=PASSES)
+    for (name, steps), colour in zip(attacks.items(), (ORANGE, BLUE), strict=True):
+        _curve(figure, name, colour, [step.backward for step in steps], [float(step.values.min()) for step in steps])
+    figure.add_hline(y=0, line={"color": GREY, "dash": "dash"}, **ABOVE)
+    return figure
+
+
+def norms_of_several(attacks: Mapping[str, Sequence[Step]]) -> go.Figure:
+    """The distance of each attack, by its name, from its original, over what it cost: backward passes."""
+    figure = _frame("Size of the perturbation", "L2, pixels in [0, 1]", across=PASSES)
+    for (name, steps), colour in zip(attacks.items(), (ORANGE, BLUE), strict=True):
+        _curve(figure, name, colour, [0, *(step.backward for step in steps)], [0.0, *(step.l2 for step in steps)])
+    return figure
+
+
+def _curve(figure: go.Figure, name: str, colour: str, x: Sequence[int], y: Sequence[float]) -> None:
+    figure.add_scatter(
+        x=x, y=y, mode="lines+markers", name=name, line={"color": colour, "width": 2}, marker={"size": 6},
+        hovertemplate="%{y:.3f}<extra>" + name + "</extra>",
+    )  # fmt: skip
+
+
+def _frame(title: str, unit: str, shown: int | None = None, across: str = "update") -> go.Figure:
     figure = go.Figure()
     figure.update_layout(
-        title={"text": title, "font": {"size": 16}}, xaxis_title="update", yaxis_title=unit, height=340,
+        title={"text": title, "font": {"size": 16}}, xaxis_title=across, yaxis_title=unit, height=340,
         hovermode="x unified", margin={"l": 10, "r": 10, "t": 50, "b": 10},
         legend={"orientation": "h", "y": -0.25, "yanchor": "top"},
     )  # fmt: skip
-    figure.add_vline(x=shown, line={"color": GREY, "width": 1})
+    if shown is not None:
+        figure.add_vline(x=shown, line={"color": GREY, "width": 1})
     figure.update_xaxes(rangemode="tozero", dtick=None, tickformat="d")
     return figure
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,11 @@ from numpy.typing import NDArray
 from jma_core.records import AttackResult, Step, Thinned
 from ui.backend import models, turnstile
 from ui.request import Request
+from ui.store import store
 
 if TYPE_CHECKING:
     from jma_core.attacks.trail import Attack
+    from models.cards import ModelSpec
 
 log = logging.getLogger(__name__)
 MEMORY = 160 * 2**20
@@ -31,6 +34,9 @@ class AttackRun:
         self.request = request
         self.result: AttackResult | None = None
         self.error = ""
+        self.unsaved = ""
+        """Why it is not among the stored runs although it has ended, for people."""
+        self._spec: ModelSpec | None = None
         self._picture = picture
         self._kept = max(2, MEMORY // (4 * max(1, picture.size)))
         self._taken = Thinned(self._kept)
@@ -98,6 +104,8 @@ class AttackRun:
             with turnstile.turn(self, self._pause) as mine:
                 if mine:
                     self._drive(steps)
+            if self.result and not self._cancelled.is_set():
+                self._save(self.result)
         except Exception as error:  # a thread has nobody above it: tell the user, and the log
             log.exception("An attack broke off")
             self.error = f"The attack broke off: {error}"
@@ -113,8 +121,17 @@ class AttackRun:
                 return
             steps = None if steps is None else steps - 1
 
+    def _save(self, result: AttackResult) -> None:
+        assert self._spec is not None
+        try:
+            store().add(self._spec, self.request, result)
+        except (OSError, sqlite3.Error) as error:
+            log.exception("An attack could not be stored")
+            self.unsaved = f"This attack could not be stored, and will be gone when the app ends: {error}"
+
     def _start(self) -> Attack:
         loaded = models().request(self.request.model).result()
+        self._spec = loaded.spec
         from ui.launch import launch
 
         return launch(self.request, loaded, self._picture, kept=self._kept, should_stop=self._cancelled.is_set)

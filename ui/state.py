@@ -39,9 +39,9 @@ def forget_widgets() -> None:
 
 
 def photos(kind: str) -> dict[str, Photo]:
-    """The photos on offer for a kind of model by digest: the samples, and the session's own upload after them."""
-    own = st.session_state.get("upload")
-    return samples(kind) | ({own.digest: own} if own else {})
+    """The photos on offer for a kind of model by digest: the samples, then the session's upload and a restored one."""
+    own = [st.session_state[name] for name in ("upload", "restored") if name in st.session_state]
+    return samples(kind) | {photo.digest: photo for photo in own}
 
 
 @st.cache_resource

@@ -33,10 +33,10 @@ from ui.state import EXAMPLE_PHOTO, samples
 ROOT = Path(__file__).resolve().parents[2]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE = 90  # seconds; a page is there after two and an attack after six on a quiet machine
-HARMLESS = re.compile(r"/(models|geometry)/_stcore/(health|host-config)$|/media/\w+\.png\b")
+HARMLESS = re.compile(r"/(models|geometry|runs)/_stcore/(health|host-config)$|/media/\w+\.png\b")
 """Streamlit looks for its server below a deep link first, and drops a picture at once when the page has replaced it."""
-OFFLINE = os.environ | dict.fromkeys(["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"], "http://127.0.0.1:9")
-"""The environment of servers, whose own requests to other hosts go nowhere."""
+OFFLINE = dict.fromkeys(["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"], "http://127.0.0.1:9")
+"""In the environment of servers: their own requests to other hosts go nowhere."""
 LOADED_PICTURES = "pictures => pictures.filter(each => each.complete && each.naturalWidth).map(each => each.src)"
 BROKEN_PICTURES = "pictures => pictures.filter(each => each.complete && !each.naturalWidth).map(each => each.src)"
 
@@ -70,7 +70,11 @@ def serving(log: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true"]
     with log.open("w") as output:
         server = subprocess.Popen(
-            [*command, "--server.port", str(port)], cwd=ROOT, env=OFFLINE, stdout=output, stderr=subprocess.STDOUT
+            [*command, "--server.port", str(port)],
+            cwd=ROOT,
+            env=os.environ | OFFLINE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
         )
         try:
             deadline = time.monotonic() + PATIENCE

@@ -12,8 +12,8 @@ from playwright.sync_api import expect
 if TYPE_CHECKING:
     from tests.browser.conftest import Lab, Sight, Visit
 
-PAGES = {"/": "Attack lab", "/geometry": "Mahalanobis against Euclid", "/models": "Models"}
-NAMES = ["Attack lab", "Geometry", "Models"]
+PAGES = {"/": "Attack lab", "/geometry": "Mahalanobis against Euclid", "/runs": "Runs", "/models": "Models"}
+NAMES = ["Attack lab", "Geometry", "Runs", "Models"]
 
 
 @pytest.mark.parametrize("path", PAGES)

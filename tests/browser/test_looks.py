@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from models.registry import MODELS
+from models.registry import ASSETS, MODELS
+from ui.archive import unpack
+from ui.store import store
 
 if TYPE_CHECKING:
     from tests.browser.conftest import Lab, Sight, Visit
@@ -67,6 +69,37 @@ def test_the_geometry_fits_in_every_width_and_scheme(width: int, scheme: str, vi
     expect(page.get_by_text("The nearest point is not the cheapest.")).to_be_visible()
     expect(page.get_by_text("The logits in numbers")).to_be_visible()
     expect(page.locator(".js-plotly-plot .scatterlayer").first).to_be_visible()
+    assert sticks_out(page) == [0, 0]
+    assert (brightness(page) > 0.5) == (scheme == "light")
+
+
+@pytest.fixture
+def two_runs() -> Iterator[None]:
+    """The example, stored twice in the data folder that the servers share with the tests."""
+    request, result = unpack((ASSETS / "example.npz").read_bytes())
+    before = {row.id for row in store().rows()}
+    for _ in range(2):
+        store().add(MODELS[request.model], request, result)
+    yield
+    for row in store().rows():
+        if row.id not in before:
+            store().delete(row.id)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_runs_fit_in_every_width_and_scheme(
+    width: int, scheme: str, two_runs: None, visit: Callable[..., Visit]
+) -> None:
+    page = visit("/runs", width=width, scheme=scheme).page
+    page.get_by_role("button", name="Compare").nth(0).click()
+    expect(page.get_by_text("One run is chosen.")).to_be_visible()
+    assert sticks_out(page) == [0, 0]
+    page.get_by_role("button", name="Compare").nth(1).click()
+    expect(page.get_by_text("B, perturbation: ×")).to_be_visible()
+    expect(page.locator(".js-plotly-plot .scatterlayer")).to_have_count(2)
+    page.get_by_role("button", name="Delete").first.click()
+    expect(page.get_by_text("Delete this run for good?")).to_be_visible()
     assert sticks_out(page) == [0, 0]
     assert (brightness(page) > 0.5) == (scheme == "light")
 

@@ -1,0 +1,376 @@
+"""The page Runs in Streamlit's own simulator: attacks that have ended are there, and come back as they were."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from jma_core.records import FREE
+from models.registry import DEFAULT, MODELS
+from ui import backend
+from ui.images import BLUE, MIDDLE, ORANGE, perturbation_map, to_picture
+from ui.request import Canvas, Request, Settings
+from ui.runner import AttackRun
+from ui.state import samples
+from ui.store import Store, store
+from ui.uploads import Photo, read_photo
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE, LAB = "pages/runs.py", "pages/attack_lab.py"
+PATIENCE = 120.0  # seconds
+SIGNS = "gtsrb-onehot"
+STOP = MODELS[SIGNS].labels.index("stop")
+
+
+@pytest.fixture(autouse=True)
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """The store of this test alone."""
+    monkeypatch.setenv("JMA_LAB_DATA", str(tmp_path / "data"))
+    return store()
+
+
+@pytest.fixture
+def attack() -> Iterator[Callable[..., AttackRun]]:
+    """Runs an attack on a sign, or a photo of one's own, to its end."""
+    begun: list[AttackRun] = []
+
+    def attack(photo: Photo | None = None, canvas: Canvas = Canvas(), **settings: Any) -> AttackRun:  # noqa: B008
+        photo = photo or sign("give_way")
+        picture = np.asarray(photo.image) if canvas.native else MODELS[SIGNS].preprocessing(photo.image)
+        begun.append(AttackRun(Request(SIGNS, photo.digest, STOP, Settings(**settings), canvas), picture))
+        return ended(begun[-1])
+
+    yield attack
+    assert not any(run.busy for run in begun)
+
+
+def ended(run: AttackRun) -> AttackRun:
+    run.go()
+    deadline = time.monotonic() + PATIENCE
+    while run.busy:
+        assert time.monotonic() < deadline, run.status
+        time.sleep(0.01)
+    assert run.result is not None, run.status
+    return run
+
+
+def sign(name: str) -> Photo:
+    return next(photo for photo in samples("gtsrb").values() if photo.name.startswith(name))
+
+
+def own_photo(side: int = 61) -> Photo:
+    """A sign as nobody ships it."""
+    file = io.BytesIO()
+    sign("keep_right").image.resize((side, side + 9)).save(file, "PNG", compress_level=1)
+    return read_photo(file.getvalue(), "own.png")
+
+
+def open_page() -> AppTest:
+    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).switch_page(PAGE).run()
+    return check(at, "Runs")
+
+
+def check(at: AppTest, title: str) -> AppTest:
+    assert not at.exception, [each.value for each in at.exception]
+    assert [each.value for each in at.title] == [title]
+    return at
+
+
+def press(at: AppTest, key: str) -> AppTest:
+    return check(at.button(key=key).click().run(), "Runs")
+
+
+def reopened(number: int) -> AppTest:
+    """A new session, as after a restart, in which a run has been opened."""
+    at = open_page()
+    check(at.button(key=f"open-{number}").click().run(), "Attack lab")
+    return check(at.switch_page(LAB).run(), "Attack lab")  # the simulator would go back to where the button was
+
+
+def shown(at: AppTest) -> AttackRun:
+    return list(at.session_state["runs"].values())[-1]
+
+
+def pictures(at: AppTest) -> list[str]:
+    return [caption for image in at.main.get("imgs") or at.main.image for caption in image.captions]
+
+
+def texts(at: AppTest) -> str:
+    kinds = (at.markdown, at.caption, at.info, at.warning, at.success, at.error)
+    return "\n".join(element.value for kind in kinds for element in kind)
+
+
+def widget(kind: Any, label: str) -> Any:
+    return next(each for each in kind if each.label == label)
+
+
+def test_without_runs_the_page_says_what_to_do() -> None:
+    at = open_page()
+    assert [info.value for info in at.info] == [
+        "No attack has been stored yet. Run one in the Attack lab: when it has ended, it is here."
+    ]
+    assert not at.main.button
+
+
+def test_the_page_needs_no_torch() -> None:
+    script = f"""
+import sys
+from streamlit.testing.v1 import AppTest
+from ui import backend
+backend.ModelPool._load = staticmethod(lambda spec: None)
+at = AppTest.from_file("app.py", default_timeout=60).switch_page({PAGE!r}).run()
+print([each.value for each in at.title], len(at.exception), "torch" in sys.modules)
+"""
+    ran = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines()[-1] == "['Runs'] 0 False"
+
+
+def test_attacks_that_have_ended_are_listed_the_newest_first(attack: Callable[..., AttackRun]) -> None:
+    hit, miss = attack(), attack(max_iter=1, step=0.05)
+    assert (hit.result.success, miss.result.success) == (True, False)
+    at = open_page()
+    titles = [each.value for each in at.markdown if "→" in each.value]
+    assert titles[1] == "**give way** → **stop**"
+    assert titles[0].startswith("**give way** → ")
+    missed, reached = [each.value for each in at.caption if each.value.startswith("Target")]
+    result = hit.result
+    assert reached.startswith(f"Target reached. L2 {result.distortion.l2:.3f}, {result.backward} backward passes, ")
+    assert missed.startswith("Target missed **stop** (iteration cap). L2 ")
+    assert MODELS[SIGNS].title in reached
+    assert "UTC" in reached
+
+
+def test_an_attack_that_was_reset_or_broke_off_is_not_stored(
+    attack: Callable[..., AttackRun], kept: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ui.launch.jma", lambda *_, **__: iter([1 / 0]))
+    photo = sign("give_way")
+    run = AttackRun(Request(SIGNS, photo.digest, STOP, Settings()), MODELS[SIGNS].preprocessing(photo.image))
+    run.go()
+    run._thread.join(PATIENCE)
+    assert run.error
+    monkeypatch.undo()
+    monkeypatch.setenv("JMA_LAB_DATA", str(kept.path.parent))
+    given_up = AttackRun(run.request, MODELS[SIGNS].preprocessing(photo.image))
+    given_up.go(1)
+    given_up.cancel()
+    given_up._thread.join(PATIENCE)
+    assert kept.rows() == []
+    attack()
+    assert len(kept.rows()) == 1
+
+
+@pytest.mark.parametrize(
+    "canvas", [Canvas(), Canvas(native=True), Canvas(region=(0.1, 0.0, 0.85, 1.0))], ids=["seen", "native", "part"]
+)
+def test_a_run_on_a_sample_opens_in_the_lab_of_a_new_session_with_all_its_settings(
+    canvas: Canvas, attack: Callable[..., AttackRun]
+) -> None:
+    run = attack(canvas=canvas, step=0.1, kappa=0.5, max_iter=150)
+    at = reopened(1)
+    assert shown(at).request == run.request
+    assert widget(at.selectbox, "Model").value == SIGNS
+    assert widget(at.selectbox, "Wanted class").value == STOP
+    assert widget(at.select_slider, "Step length ε").value == 0.1
+    np.testing.assert_array_equal(shown(at).result.image, run.result.image)
+    assert pictures(at)[:2] == ["Original: give way", "Attacked: stop"]
+    assert "Reads as **stop** now" in texts(at)
+    assert f"L2 {run.result.distortion.l2:.3f}" in texts(at)
+    assert "restored" not in at.session_state
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_a_run_on_several_labels_opens_with_its_labels(held: bool, kept: Store) -> None:
+    spec, photo = MODELS[DEFAULT], next(iter(samples("photos").values()))
+    picture = spec.preprocessing(photo.image)
+    backend.models().request(DEFAULT).result(PATIENCE)
+    has = backend.predict(DEFAULT, photo.digest, picture).decoded
+    new = int(np.flatnonzero(~has)[0])
+    flipped = tuple(bool(each) != (i == new) for i, each in enumerate(has))
+    target = flipped if held else tuple(w if w != h else FREE for w, h in zip(flipped, has.tolist(), strict=True))
+    run = ended(AttackRun(Request(DEFAULT, photo.digest, target, Settings(max_iter=2)), picture))
+    at = reopened(kept.rows()[0].id)
+    assert shown(at).request == run.request
+    assert widget(at.checkbox, "Hold the other labels").value is held
+    assert widget(at.get("button_group"), "Wanted labels").value == np.flatnonzero(flipped).tolist()
+    assert "Run again" in [each.label for each in at.main.button], "the lab asks for another attack than the one opened"
+
+
+@pytest.mark.parametrize("canvas", [Canvas(), Canvas(native=True)], ids=["seen", "native"])
+def test_a_run_on_a_photo_that_is_gone_opens_with_the_very_picture_that_was_attacked(
+    canvas: Canvas, attack: Callable[..., AttackRun]
+) -> None:
+    run = attack(own_photo(), canvas)
+    at = reopened(1)
+    stored = shown(at)
+    assert stored.request == replace(run.request, photo=at.session_state["restored"].digest) != run.request
+    photo = at.session_state["restored"].image
+    picture = np.asarray(photo) if canvas.native else MODELS[SIGNS].preprocessing(photo)
+    np.testing.assert_array_equal(picture, to_picture(run.result.original))
+    assert "The photo of this run is not at hand any more." in texts(at)
+    assert "stored" in [each.label for each in at.sidebar.button]
+    assert "Reads as **stop** now" in texts(at)
+
+
+def test_a_run_on_the_session_s_own_photo_opens_with_it(attack: Callable[..., AttackRun]) -> None:
+    photo = own_photo()
+    run = attack(photo)
+    at = open_page()
+    at.session_state["upload"] = photo
+    at.button(key="open-1").click().run()
+    at.switch_page(LAB).run()
+    assert shown(at).request == run.request
+    assert "restored" not in at.session_state
+    assert "yours" in [each.label for each in at.sidebar.button]
+
+
+def test_a_run_whose_model_is_gone_or_has_other_weights_cannot_be_opened_and_says_why(
+    attack: Callable[..., AttackRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attack()
+    others = {**backend.models().specs, SIGNS: replace(MODELS[SIGNS], sha256="f" * 64)}
+    monkeypatch.setattr(backend.models(), "specs", others)
+    at = open_page()
+    assert at.button(key="open-1").disabled
+    assert "has other weights now" in texts(at)
+    del others[SIGNS]
+    at.run()
+    assert at.button(key="open-1").disabled
+    assert f"Its model, {MODELS[SIGNS].title}, is not on offer now" in texts(at)
+
+
+def test_deleting_asks_first(attack: Callable[..., AttackRun], kept: Store) -> None:
+    attack()
+    attack(step=0.1)
+    at = open_page()
+    assert "Delete this run for good?" in texts(at)
+    press(at, "delete-2")
+    assert [row.id for row in kept.rows()] == [1]
+    assert [each.key for each in at.main.button if each.key.startswith("open")] == ["open-1"]
+    press(at, "delete-1")
+    assert "No attack has been stored yet." in texts(at)
+
+
+def test_what_was_deleted_in_another_tab_is_explained(attack: Callable[..., AttackRun], kept: Store) -> None:
+    attack()
+    attack()
+    at = open_page()
+    kept.delete(2)
+    press(at, "open-2")
+    assert [each.value for each in at.error] == [
+        "This run is not there any more: it was deleted, or made room for newer ones."
+    ]
+    assert [each.key for each in at.main.button if each.key.startswith("open")] == ["open-1"]
+
+
+def test_two_runs_are_compared_at_one_gain(attack: Callable[..., AttackRun], kept: Store) -> None:
+    first, second = attack(), attack(sign("keep_right"), step=0.05, kappa=2.0)
+    attack()
+    at = open_page()
+    press(at, "compare-1")
+    assert "One run is chosen." in texts(at)
+    press(at, "compare-2")
+    captions = [caption for caption in pictures(at) if ", " in caption]
+    assert [caption for caption in captions if "attacked" in caption] == ["A, attacked: stop", "B, attacked: stop"]
+    changes = [np.abs((run.result.image.astype(float) - run.result.original).mean(0)) for run in (first, second)]
+    gain = 1 / max(np.quantile(change, 0.999) for change in changes)
+    assert sum(f"perturbation: × {gain:.0f} in both" in caption for caption in captions) == 2
+    table = at.main.table[0].value.set_index("measure")
+    for side, run in (("A", first), ("B", second)):
+        assert table.loc["L2", side] == f"{run.result.distortion.l2:.3f}"
+        assert table.loc["Backward passes", side] == str(run.result.backward)
+        assert table.loc["Reached", side] == "stop"
+        assert table.loc["Attack", side].endswith(f"κ {run.request.settings.kappa:g}")
+    assert table.loc["Before", "B"] == "keep right"
+    assert len(at.main.get("plotly_chart")) == 2
+    press(at, "compare-3")
+    assert "A, original: keep right" in pictures(at), "the one chosen first gives way"
+    widget(at.main.button, "Close the comparison").click().run()
+    assert not at.main.table
+
+
+def test_the_common_gain_makes_equal_changes_equally_bright() -> None:
+    grey = np.full((3, 20, 20), 0.5)
+    faint, strong = grey + 0.01, grey - 0.04
+    gain = min(perturbation_map(grey, image)[1] for image in (faint, strong))
+    quarter = np.round(MIDDLE + (ORANGE - MIDDLE) / 4)
+    np.testing.assert_allclose(perturbation_map(grey, faint, gain)[0][0, 0], quarter, atol=1)
+    np.testing.assert_allclose(perturbation_map(grey, strong, gain)[0][0, 0], BLUE, atol=1)
+
+
+def test_a_damaged_file_of_runs_is_explained_and_a_new_one_begun(attack: Callable[..., AttackRun], kept: Store) -> None:
+    kept.path.parent.mkdir()
+    kept.path.write_bytes(b"no database" * 1000)
+    at = open_page()
+    (name,) = kept.aside()
+    (warning,) = [each.value for each in at.warning]
+    assert warning.startswith(f"The file of the stored runs was damaged. It was renamed to {name} and a new one begun.")
+    attack()
+    assert at.run().button(key="open-1")
+
+
+def test_a_run_whose_bytes_are_damaged_is_explained_and_can_be_deleted(
+    attack: Callable[..., AttackRun], kept: Store
+) -> None:
+    attack()
+    attack()
+    kept._do(lambda connection: connection.execute("UPDATE runs SET attack = zeroblob(99) WHERE id = 2"))
+    at = press(open_page(), "open-2")
+    assert [each.value for each in at.error] == [
+        "This run is damaged and cannot be opened: delete it, and run the attack again."
+    ]
+    press(press(at, "compare-1"), "compare-2")
+    assert at.error[0].value.startswith("These runs cannot be compared. This run is damaged")
+    press(at, "delete-2")
+    assert [row.id for row in kept.rows()] == [1]
+
+
+def test_a_folder_that_cannot_be_written_to_loses_no_attack_and_is_explained(
+    attack: Callable[..., AttackRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("JMA_LAB_DATA", str(tmp_path / "file"))
+    run = attack()
+    assert run.result.success
+    assert run.unsaved.startswith("This attack could not be stored, and will be gone when the app ends: ")
+    assert open_page().error[0].value.startswith("The stored runs cannot be read: ")
+    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+    at.session_state["runs"][run.request] = run
+    photo = run.request.photo
+    at.session_state["kept"] = {"model": SIGNS, "photo": photo, f"target-{SIGNS}-{photo}": STOP}
+    at.switch_page(PAGE).run()
+    at.switch_page(LAB).run()
+    assert run.unsaved in [each.value for each in at.warning]
+    assert "Reads as **stop** now" in texts(at)
+
+
+def test_a_long_list_is_shown_in_parts(attack: Callable[..., AttackRun], kept: Store) -> None:
+    run = attack()
+    for _ in range(21):
+        kept.add(MODELS[SIGNS], run.request, run.result)
+    at = open_page()
+
+    def listed() -> int:
+        return sum(each.label == "Open" for each in at.main.button)
+
+    assert listed() == 20
+    widget(at.main.button, "Show more of the 22").click().run()
+    assert listed() == 22
+
+
+def test_thumbnails_show_the_original_and_the_attacked_picture(attack: Callable[..., AttackRun], kept: Store) -> None:
+    run = attack()
+    (row,) = kept.rows()
+    for thumbnail, image in ((row.original, run.result.original), (row.attacked, run.result.image)):
+        np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(thumbnail))), to_picture(image))

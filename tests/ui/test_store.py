@@ -1,0 +1,373 @@
+"""Attacks on disk: what is added is there, whoever writes and whoever is killed, and no file makes it stumble."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jma_core import AttackResult
+from jma_core.metrics import distortion
+from models.cards import Kind, ModelSpec
+from models.registry import MODELS
+from ui import store as module
+from ui.archive import pack
+from ui.readout import names, wish
+from ui.request import Request, Settings
+from ui.store import DamagedRun, Row, Store, data_folder, store
+
+ROOT = Path(__file__).resolve().parents[2]
+SPEC = ModelSpec("m", "A model", Kind.ONE_HOT, ("a", "b", "c", "d", "e"), "vgg", sha256="0" * 64)
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Store:
+    return Store(tmp_path / "data" / "runs.sqlite3")
+
+
+@pytest.fixture
+def add(finished: AttackResult, request_for: Callable[..., Request]) -> Callable[..., None]:
+    """Adds the small attack; ``step`` is a mark in its request to know it by."""
+    return lambda to, step=0.2: to.add(SPEC, request_for(settings=Settings(step=step)), finished)
+
+
+def marks(of: Store) -> list[float]:
+    return [of.get(row.id)[0].settings.step for row in of.rows()]
+
+
+def whole(path: Path) -> bool:
+    connection = sqlite3.connect(path)
+    try:
+        return connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    finally:
+        connection.close()
+
+
+def test_an_attack_comes_back_bit_for_bit_with_its_thumbnails(
+    kept: Store, finished: AttackResult, add: Callable[..., None], request_for: Callable[..., Request]
+) -> None:
+    add(kept)
+    request, result = kept.get(kept.rows()[0].id)
+    assert request == request_for()
+    for field in fields(AttackResult):
+        before, after = getattr(finished, field.name), getattr(result, field.name)
+        if field.name != "steps":
+            np.testing.assert_equal(after, before)
+            assert np.asarray(after).dtype == np.asarray(before).dtype
+    assert 1 <= len(result.steps) <= module.FRAMES + 1
+    for thumbnail, image in ((kept.rows()[0].original, finished.original), (kept.rows()[0].attacked, finished.image)):
+        opened = Image.open(io.BytesIO(thumbnail))
+        assert (opened.format, opened.size) == ("PNG", (16, 16))
+        np.testing.assert_allclose(np.asarray(opened), image.transpose(1, 2, 0) * 255, atol=0.5001)
+
+
+def test_the_list_says_what_became_of_the_attack(
+    kept: Store, finished: AttackResult, add: Callable[..., None], request_for: Callable[..., Request]
+) -> None:
+    add(kept)
+    (row,) = kept.rows()
+    passed = datetime.now(UTC) - datetime.fromisoformat(row.at)
+    assert timedelta(0) <= passed < timedelta(minutes=1)
+    assert (row.model, row.title, row.weights) == (SPEC.name, SPEC.title, SPEC.sha256)
+    assert (row.before, row.after) == (names(SPEC, finished.decoded_before), names(SPEC, finished.decoded))
+    assert row.wanted == wish(SPEC, request_for().target)
+    assert row.success is finished.success is True
+    assert row.reason == finished.reason
+    assert (row.l2, row.n_it, row.backward) == (finished.distortion.l2, finished.n_it, finished.backward)
+
+
+def test_a_long_attack_is_thinned_and_keeps_its_last_step_and_its_result(
+    kept: Store, finished: AttackResult, request_for: Callable[..., Request]
+) -> None:
+    long = tuple(replace(finished.steps[0], iteration=v, l2=float(v)) for v in range(1, 201))
+    result = replace(finished, steps=long, distortion=replace(finished.distortion, l2=78.0))
+    kept.add(SPEC, request_for(), result)
+    stored = [step.iteration for step in kept.get(1)[1].steps]
+    assert len(stored) <= module.FRAMES + 1
+    assert {1, 78, 200} <= set(stored)
+    assert stored == sorted(stored)
+    assert max(np.diff(stored)) <= 16
+
+
+def test_an_attack_on_the_largest_pictures_stays_within_some_megabytes(
+    kept: Store, finished: AttackResult, request_for: Callable[..., Request]
+) -> None:
+    rng = np.random.default_rng(0)
+    original = np.round(rng.random((3, 500, 1000)) * 255).astype(np.float32) / 255
+    image = np.clip(original + rng.normal(0, 1e-3, original.shape), 0, 1).astype(np.float32)
+    steps = tuple(replace(finished.steps[0], iteration=v, image=image, l2=float(v)) for v in range(1, 31))
+    large = replace(
+        finished, original=original, image=image, last=image, steps=steps, distortion=distortion(original, image)
+    )
+    kept.add(SPEC, request_for(), large)
+    print(f"a record of 1000 x 500 pixels takes {kept.path.stat().st_size / 2**20:.1f} MB")
+    assert kept.path.stat().st_size < 30 * 2**20
+
+
+def test_the_oldest_make_room_by_number_and_by_size(
+    kept: Store,
+    add: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    finished: AttackResult,
+    request_for: Callable[..., Request],
+) -> None:
+    monkeypatch.setattr(module, "MAX_RUNS", 3)
+    for mark in (1.0, 2.0, 3.0, 4.0):
+        add(kept, mark)
+    assert marks(kept) == [4.0, 3.0, 2.0]
+    size = len(pack(request_for(), replace(finished, steps=module._thinned(finished))))
+    monkeypatch.setattr(module, "MAX_BYTES", int(2.5 * size))
+    add(kept, 5.0)
+    assert marks(kept) == [5.0, 4.0]
+    monkeypatch.setattr(module, "MAX_BYTES", 1)
+    add(kept, 6.0)
+    assert marks(kept) == [6.0], "the newest stays, however large"
+
+
+def test_what_is_deleted_is_gone_and_its_number_is_not_given_again(kept: Store, add: Callable[..., None]) -> None:
+    add(kept, 1.0)
+    add(kept, 2.0)
+    newest = kept.rows()[0].id
+    kept.delete(newest)
+    kept.delete(newest)  # in another tab
+    assert marks(kept) == [1.0]
+    with pytest.raises(LookupError, match="not there any more"):
+        kept.get(newest)
+    add(kept, 3.0)
+    assert newest not in [row.id for row in kept.rows()]
+
+
+def test_deleting_gives_the_room_on_the_disk_back(kept: Store, add: Callable[..., None]) -> None:
+    for mark in range(20):
+        add(kept, float(mark))
+    full = kept.path.stat().st_size
+    for row in kept.rows():
+        kept.delete(row.id)
+    assert kept.path.stat().st_size < full / 4
+
+
+def test_threads_that_write_at_once_into_a_file_that_is_not_there_yet_lose_nothing(
+    kept: Store, add: Callable[..., None]
+) -> None:
+    errors: list[BaseException] = []
+    gate = threading.Barrier(4)
+
+    def write(first: int) -> None:
+        try:
+            gate.wait()
+            for mark in range(first, first + 5):
+                add(kept, float(mark))
+                kept.rows()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=write, args=(5 * i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert errors == []
+    assert sorted(marks(kept)) == [float(mark) for mark in range(20)]
+    assert whole(kept.path)
+
+
+WRITER = """
+import os, signal, sqlite3, sys
+from dataclasses import replace
+from pathlib import Path
+from models.cards import Kind, ModelSpec
+from ui.archive import unpack
+from ui.store import Store
+
+path, attack, killed = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "killed"
+spec = ModelSpec("m", "A model", Kind.ONE_HOT, ("a", "b", "c", "d", "e"), "vgg")
+request, result = unpack(attack.read_bytes())
+connect = sqlite3.connect
+
+def watched(*args, **options):
+    connection = connect(*args, **options)
+    connection.execute("PRAGMA cache_size = 10")  # pages: what is inserted goes to the disk before the commit
+    connection.set_trace_callback(lambda sql: "DELETE FROM runs" in sql and os.kill(os.getpid(), signal.SIGKILL))
+    return connection
+
+assert not {"torch", "streamlit"} & set(sys.modules), "the store has imported more than it may"
+for mark in range(1, 10_000):
+    if killed and mark == 3:
+        sqlite3.connect = watched  # killed after the insertion, before the transaction ends
+    asked = replace(request, settings=replace(request.settings, step=float(mark)))
+    Store(path).add(spec, asked, result)
+    print(mark, flush=True)
+"""
+
+
+def writer(kept: Store, attack: Path, how: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", WRITER, str(kept.path), str(attack), how]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.fixture
+def attack(tmp_path: Path, finished: AttackResult, request_for: Callable[..., Request]) -> Path:
+    """A packed attack of a megabyte, so that writing it takes SQLite many pages."""
+    noise = np.random.default_rng(0).random((3, 200, 200)).astype(np.float32)
+    steps = tuple(replace(step, image=noise) for step in finished.steps[:1])
+    result = replace(finished, original=noise, image=noise, last=noise, steps=steps)
+    path = tmp_path / "attack.npz"
+    path.write_bytes(pack(request_for(), result))
+    assert path.stat().st_size > 2**20
+    return path
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
+def test_a_kill_between_insertion_and_commit_leaves_the_file_as_it_was(
+    kept: Store, attack: Path, add: Callable[..., None]
+) -> None:
+    child = writer(kept, attack, "killed")
+    said, complaints = child.communicate(timeout=60)
+    assert child.returncode == -signal.SIGKILL, complaints
+    assert said.split() == ["1", "2"]
+    wal = Path(f"{kept.path}-wal")
+    assert wal.stat().st_size > 0, "the child was not killed in the middle of anything"
+    assert marks(kept) == [2.0, 1.0]
+    assert whole(kept.path)
+    add(kept, 7.0)
+    assert marks(kept) == [7.0, 2.0, 1.0]
+    assert kept.aside() == {}
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
+def test_a_kill_at_any_moment_loses_no_attack_that_was_written(kept: Store, attack: Path) -> None:
+    for wait in (0.0, 0.017):
+        child = writer(kept, attack, "goes on")
+        assert child.stdout is not None
+        before = kept.rows()[0].id if kept.path.exists() else 0
+        while int(child.stdout.readline()) < 3:
+            pass
+        time.sleep(wait)
+        os.kill(child.pid, signal.SIGKILL)
+        written = 3 + len(child.communicate()[0].split())
+        assert whole(kept.path)
+        new = [row for row in kept.rows() if row.id > before]
+        assert len(new) in (written, written + 1), "one may have been written and not yet spoken of"
+        assert [kept.get(row.id)[0].settings.step for row in reversed(new)] == [float(i + 1) for i in range(len(new))]
+    assert kept.aside() == {}
+
+
+def truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:6000])
+
+
+def overwritten(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[4096:20000] = b"\xff" * (20000 - 4096)
+    path.write_bytes(data)
+
+
+def foreign(path: Path) -> None:
+    path.unlink()
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE runs (miles REAL)")
+    connection.close()
+
+
+def newer(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"PRAGMA user_version = {module.VERSION + 1}")
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda path: path.write_bytes(b"Not a database at all." * 300), "was damaged"),
+        (truncated, "was damaged"),
+        (overwritten, "was damaged"),
+        (foreign, "was not one of JMA Lab's"),
+        (newer, "was written by a newer version of JMA Lab"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_set_aside_unharmed(
+    harm: Callable[[Path], None], said: str, kept: Store, add: Callable[..., None]
+) -> None:
+    add(kept, 1.0)
+    harm(kept.path)
+    bytes_before = kept.path.read_bytes()
+    assert kept.rows() == []
+    add(kept, 2.0)
+    assert marks(kept) == [2.0]
+    assert list(kept.aside().values()) == [said]
+    (name,) = kept.aside()
+    assert kept.path.with_name(name).read_bytes() == bytes_before
+
+
+def test_an_attack_whose_bytes_are_damaged_is_refused_in_words(kept: Store, add: Callable[..., None]) -> None:
+    add(kept)
+    with sqlite3.connect(kept.path) as connection:
+        (whole,) = connection.execute("SELECT attack FROM runs").fetchone()
+        rng = np.random.default_rng(0)
+        refused = []
+        for _ in range(200):
+            harmed = np.frombuffer(whole, np.uint8).copy()
+            harmed[-rng.integers(1, 2000, size=6)] = rng.integers(256, size=6)
+            connection.execute("UPDATE runs SET attack = ?", (harmed.tobytes()[: rng.choice([5000, len(whole)])],))
+            connection.commit()
+            try:
+                kept.get(1)
+            except DamagedRun as error:
+                refused.append(str(error))
+    connection.close()
+    assert len(refused) > 150
+    assert set(refused) == {"This run is damaged and cannot be opened: delete it, and run the attack again."}
+
+
+def test_a_full_disk_is_an_error_and_changes_nothing(
+    kept: Store, add: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(kept, 1.0)
+    connect = sqlite3.connect
+
+    def small(*args: object, **options: object) -> sqlite3.Connection:
+        connection = connect(*args, **options)
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {pages + 1}")
+        return connection
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", small)
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            add(kept, 2.0)
+    assert marks(kept) == [1.0]
+    assert kept.aside() == {}
+
+
+def test_the_folder_is_the_one_asked_for_or_the_usual_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JMA_LAB_DATA", str(tmp_path / "mine"))
+    assert store().path == tmp_path / "mine" / "runs.sqlite3"
+    monkeypatch.delenv("JMA_LAB_DATA")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert data_folder() == tmp_path / "jma-lab"
+    monkeypatch.delenv("XDG_DATA_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert data_folder() == tmp_path / ".local/share/jma-lab"
+
+
+def test_the_default_model_s_attack_takes_some_megabytes(kept: Store, example: tuple[Request, AttackResult]) -> None:
+    request, result = example
+    kept.add(MODELS[request.model], request, result)
+    (row,) = kept.rows()
+    assert isinstance(row, Row)
+    print(f"the example takes {kept.path.stat().st_size / 2**20:.1f} MB, {len(result.steps)} steps")
+    assert kept.path.stat().st_size < 12 * 2**20
+    assert max(Image.open(io.BytesIO(row.original)).size) == module.THUMBNAIL
