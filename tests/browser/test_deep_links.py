@@ -12,8 +12,14 @@ from playwright.sync_api import expect
 if TYPE_CHECKING:
     from tests.browser.conftest import Lab, Sight, Visit
 
-PAGES = {"/": "Attack lab", "/geometry": "Mahalanobis against Euclid", "/models": "Models"}
-NAMES = ["Attack lab", "Geometry", "Models"]
+PAGES = {
+    "/": "Attack lab",
+    "/geometry": "Mahalanobis against Euclid",
+    "/learn": "What is a logit?",
+    "/learn?step=4": "Why does the ellipse matter?",
+    "/models": "Models",
+}
+NAMES = ["Attack lab", "Geometry", "Learn", "Models"]
 
 
 @pytest.mark.parametrize("path", PAGES)
