@@ -9,20 +9,25 @@ from ui.lessons import LESSONS
 from ui.state import keep, prefer
 
 OPENS = {"lab": ("the attack lab", "pages/attack_lab.py"), "geometry": ("the geometry page", "pages/geometry.py")}
-LARGE = "<style>.st-key-lecture :is(p, label p, .katex) {font-size: 1.2rem}</style>"
+LARGE = """<style>
+.st-key-lecture :is(p, .katex) {font-size: 1.2rem}
+.st-key-lecture [data-testid="stMetricValue"] p {font-size: 2.2rem}
+</style>"""
 STEPS = range(1, len(LESSONS) + 1)
 
 
 def main() -> None:
     """The page, from top to bottom."""
     st.html(LARGE)
-    number = choose_step()
+    row = st.container(horizontal=True)
+    with row:
+        number = choose_step()
     lesson = LESSONS[number - 1]
     st.title(lesson.question)
     with st.container(key="lecture"):
         request = lesson.draw()
     where, page = OPENS[lesson.opens]
-    with st.container(horizontal=True):
+    with row:
         st.button("Back", disabled=number == STEPS[0], on_click=go, args=(number - 1,), icon=":material/arrow_back:")
         ask = {"disabled": number == STEPS[-1], "on_click": go, "args": (number + 1,)}
         st.button("Next", type="primary", icon=":material/arrow_forward:", **ask)

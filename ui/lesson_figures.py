@@ -75,8 +75,8 @@ def generation(made: Generation, number: int, names: Sequence[str]) -> go.Figure
     figure = go.Figure()
     for places, title, colour, symbol, size in (
         (rest, "satisfied without being asked for", GREY, "circle-open", 6),
-        (this.violated, "violated", BLUE, "x", 12),
-        (this.asked, "gradient row asked for", ORANGE, "star", 16),
+        (this.violated, "violated", ORANGE, "x", 12),
+        (this.asked, "gradient row asked for", BLUE, "star", 16),
     ):
         index = np.flatnonzero(places)
         figure.add_scatter(
@@ -84,7 +84,7 @@ def generation(made: Generation, number: int, names: Sequence[str]) -> go.Figure
             marker={"color": colour, "symbol": symbol, "size": size}, text=[names[i] for i in index],
             showlegend=True, hovertemplate="%{text}: %{x:.2f} now, %{y:.2f} predicted<extra></extra>",
         )  # fmt: skip
-    figure.add_hline(y=0, line={"color": BLUE, "dash": "dash"})
+    figure.add_hline(y=0, line={"color": GREY, "dash": "dash"})
     figure.update_xaxes(title="margin now, in logits")
     figure.update_yaxes(title="margin predicted after the step")
     return _large(figure, 560)

@@ -61,14 +61,16 @@ def logits() -> Request:
             "**logits** $z$. A label is present where its logit is above its threshold $τ$."
         )
         st.latex(r"z = f(x), \qquad \text{label } j \text{ is present} \iff z_j > \tau_j")
-        most = int(z.argmax())
-        label = st.selectbox("Label", range(len(z)), most, spec.labels.__getitem__, keep("learn-label", most))
+        photo, facts = st.columns([2, 3], gap="medium")
+        with photo:
+            show(to_picture(_result().original), "The photo x")
+        with facts:
+            most = int(z.argmax())
+            label = st.selectbox("Label", range(len(z)), most, spec.labels.__getitem__, keep("learn-label", most))
+            st.latex(r"\text{confidence} = \frac{1}{1 + e^{\tau_j - z_j}}")
         sure = confidences(spec, z)[label]
         _metrics({"Logit": f"{z[label]:.2f}", "Threshold": f"{thresholds[label]:.2f}", "Confidence": f"{sure:.2%}"})
-        st.latex(r"\text{confidence} = \frac{1}{1 + e^{\tau_j - z_j}}")
         st.markdown(f"This photo has **{len(present(decoded))}** of {len(z)} labels: **{names(spec, decoded)}**.")
-        with st.container(width=240):
-            show(to_picture(_result().original), "The photo x, as the network sees it")
     with picture:
         st.plotly_chart(lesson_figures.logits(z, thresholds, spec.labels, label), key="learn-logits")
     return request
@@ -86,7 +88,7 @@ def target() -> Request:
                  r"\end{cases}")  # fmt: skip
         wanted = st.pills(
             "Wanted labels", range(len(z)), selection_mode="multi", default=first,
-            format_func=spec.labels.__getitem__, key=keep("learn-wanted", first),
+            format_func=spec.labels.__getitem__, key=keep("learn-wanted", first), wrap=True,
         )  # fmt: skip
         asked = tuple(i in wanted for i in range(len(z)))
         values = margins(spec, asked, z)
@@ -163,9 +165,9 @@ def cheapest() -> Request:
             f"{alike:.2f}, signs aside)."
         )
     with picture:
-        drawn = shown(spec, measured, request.target, section, ACROSS, [], point)
-        st.plotly_chart(geometry_figures.plane(section, drawn), key="learn-plane")
-        st.caption("Hollow marks: where the real network ends after the whole step. That is the next question.")
+        drawn = replace(shown(spec, measured, request.target, section, ACROSS, [], point), landed=())
+        figure = geometry_figures.plane(section, drawn).update_layout(legend_font_size=lesson_figures.TYPE)
+        st.plotly_chart(figure, key="learn-plane")
     return request
 
 
@@ -208,7 +210,7 @@ def walk() -> Request:
     with picture:
         image, read = (step.image, step.decoded) if step else (result.original, decoded)
         views.curves(spec, request.target, list(result.steps), update)
-        with st.container(width=300):
+        with st.container(width=240):
             show(to_picture(image), f"Update {update} reads as {names(spec, read)}")
     return request
 
