@@ -60,7 +60,8 @@ def logits() -> Request:
             f"A network $f$ turns a photo $x$ into **{len(z)} numbers**, one for each label that it knows: the "
             "**logits** $z$. A label is present where its logit is above its threshold $τ$."
         )
-        st.latex(r"z = f(x), \qquad \text{label } j \text{ is present} \iff z_j > \tau_j")
+        st.latex(r"z = f(x)")
+        st.latex(r"\text{label } j \text{ is present} \iff z_j > \tau_j")
         photo, facts = st.columns([2, 3], gap="medium")
         with photo:
             show(to_picture(_result().original), "The photo x")
@@ -92,7 +93,9 @@ def target() -> Request:
         )  # fmt: skip
         asked = tuple(i in wanted for i in range(len(z)))
         values = margins(spec, asked, z)
-        _metrics({"Violated constraints": f"{(values < 0).sum()} of {len(values)}", "Worst": f"{values.min():.2f}"})
+        _metrics(
+            {"Violated constraints": f"{(values < 0).sum()} of {len(values)}", "Worst margin": f"{values.min():.2f}"}
+        )
         st.markdown("All of them together are the **target region** of the logits, with flat borders:")
         st.latex(r"\{\, z : A z \ge h \,\}")
         st.caption(
@@ -161,8 +164,8 @@ def cheapest() -> Request:
         alike = np.abs(space.cosines[np.triu_indices(len(space.z), 1)]).mean()
         st.markdown(
             f"r∗ is **{times:.1f} times as far** as r′ in logits, and r′ costs **{space.price:.1f} times as much** in "
-            f"pixels: it moves {moved} logits and holds {len(space.z) - moved}, whose gradients are alike (mean cosine "
-            f"{alike:.2f}, signs aside)."
+            f"pixels: it moves {moved} logits and holds {len(space.z) - moved}, though the gradients of all are alike "
+            f"(mean cosine {alike:.2f}, signs aside)."
         )
     with picture:
         drawn = replace(shown(spec, measured, request.target, section, ACROSS, [], point), landed=())
@@ -178,6 +181,7 @@ def walk() -> Request:
     text, picture = _halves()
     walked = [step for step in result.steps if step.phase == Phase.WALK]
     halvings = sum(step.phase == Phase.BISECT for step in result.steps)
+    gap = max(step.certificate.gap for step in result.steps)
     with text:
         st.markdown(
             "The linear model is true nearby only. So take **a short step** and **ask for the gradients again**:"
@@ -204,8 +208,8 @@ def walk() -> Request:
         st.markdown(
             f"The whole step at once {straight}{never}. **{len(walked)} steps of {request.settings.step:g}** and "
             f"{halvings} halvings of the last one read as **{names(spec, result.decoded)}**, at length "
-            f"**{result.distortion.l2:.3f}**. The duality gap is the proof that each step is the shortest for its "
-            "linear model; not for the network."
+            f"**{result.distortion.l2:.3f}**. No step has a duality gap above {gap:.0e}: each is the shortest for its "
+            "linear model, though not for the network."
         )
     with picture:
         image, read = (step.image, step.decoded) if step else (result.original, decoded)
