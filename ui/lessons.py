@@ -16,7 +16,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from jma_core.geometry import section_through_points
-from jma_core.records import Halt, Phase, reads
+from jma_core.records import Halt, Phase
 from models.cards import ModelSpec
 from models.registry import MODELS
 from ui import geometry_figures, lesson_figures, views
@@ -85,8 +85,8 @@ def target() -> Request:
     text, picture = _halves()
     with text:
         st.markdown("Choose the labels that you want. Each label, wanted or unwanted, asks **one thing of one logit**:")
-        st.latex(r"s_j\,(z_j - \tau_j) \ge 0, \qquad s_j = \begin{cases} +1 & \text{wanted} \\ -1 & \text{unwanted}"
-                 r"\end{cases}")  # fmt: skip
+        st.latex(r"s_j\,(z_j - \tau_j) \ge 0")
+        st.latex(r"s_j = \begin{cases} +1 & \text{wanted} \\ -1 & \text{unwanted} \end{cases}")
         wanted = st.pills(
             "Wanted labels", range(len(z)), selection_mode="multi", default=first,
             format_func=spec.labels.__getitem__, key=keep("learn-wanted", first), wrap=True,
@@ -196,20 +196,16 @@ def walk() -> Request:
         if step and step.certificate:
             facts["Duality gap"] = f"{step.certificate.gap:.0e}"
         _metrics(facts)
-        arrived = reads(landing.decoded, result.target)
-        straight = f"arrives as {names(spec, landing.decoded)}" if arrived else (
-            f"still reads as **{names(spec, landing.decoded)}**"
-        )  # fmt: skip
         never = (
             f", and none in its direction arrives, up to {landing.cap:g} times as long"
             if np.isinf(landing.factor)
             else ""
         )
         st.markdown(
-            f"The whole step at once {straight}{never}. **{len(walked)} steps of {request.settings.step:g}** and "
-            f"{halvings} halvings of the last one read as **{names(spec, result.decoded)}**, at length "
-            f"**{result.distortion.l2:.3f}**. No step has a duality gap above {gap:.0e}: each is the shortest for its "
-            "linear model, though not for the network."
+            f"The whole step at once reads as **{names(spec, landing.decoded)}**{never}. "
+            f"**{len(walked)} steps of {request.settings.step:g}** and {halvings} halvings of the last one read as "
+            f"**{names(spec, result.decoded)}**, at length **{result.distortion.l2:.3f}**. The largest duality gap of "
+            f"all is {gap:.0e}: each step is the shortest for its linear model, though not for the network."
         )
     with picture:
         image, read = (step.image, step.decoded) if step else (result.original, decoded)
