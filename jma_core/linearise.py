@@ -68,6 +68,11 @@ class Linearisation:
         required: Array = -self._goal.values(self._z64).numpy()
         return required
 
+    @cached_property
+    def noise(self) -> float:
+        """Constraints that are missed by no more than this many logits count as satisfied: rounding of the network."""
+        return 100 * torch.finfo(self.z.dtype).eps * max(1.0, float(self.z.abs().max()))
+
     def jacobian(self, index: NDArray[np.int64] | None = None) -> Tensor:
         """J = df/dx as (n, m) on the CPU, m = C H W, or rows ``index`` (k,) of it: a backward pass for each row."""
         every = torch.eye(len(self.z))
@@ -130,8 +135,7 @@ class Linearisation:
         grow: int,
         centre: Array | None = None,
     ) -> Solution:
-        noise = 100 * torch.finfo(self.z.dtype).eps * max(1.0, float(self.z.abs().max()))
-        index = np.union1d(np.asarray(start, dtype=np.int64), _worst(self.required, noise, grow))
+        index = np.union1d(np.asarray(start, dtype=np.int64), _worst(self.required, self.noise, grow))
         while True:
             rows = self._rows(index)
             multipliers, delta = solve(rows, self.required[index])
@@ -140,7 +144,7 @@ class Linearisation:
             change[index] = rows @ delta  # exactly, where the rows are known
             missing = self.required - change
             missing[index] = 0.0
-            new = _worst(missing, noise, grow)
+            new = _worst(missing, self.noise, grow)
             if not len(new):
                 every = np.zeros_like(self.required)
                 every[index] = multipliers

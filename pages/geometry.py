@@ -22,7 +22,6 @@ from ui.request import Measured, Target
 from ui.state import last_run
 
 PLANE, TWO, THREE = "Plane through z, r′ and r∗", "Two logits", "Three logits"
-ACROSS = ("logits, across", "logits, from z towards r′")
 
 
 def main() -> None:
@@ -98,7 +97,7 @@ def picture_of_the_space(spec: ModelSpec, measured: Measured, target: Target, st
         st.info(f"This network has {len(titles)} logit{'s' * (len(titles) > 1)} only: too few for this picture.")
         return figures.CHEAPEST
     if view == PLANE:
-        section, axes = section_through_points(space), ACROSS
+        section, axes = section_through_points(space), views.ACROSS
     else:
         places = choose_logits(titles, telling_logits(space, 2 if view == TWO else 3))
         section, axes = section_of_logits(space, places), tuple(titles[i] for i in places)

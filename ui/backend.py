@@ -125,13 +125,14 @@ def predict(model: str, digest: str, _picture: NDArray[np.uint8]) -> Prediction:
     return Prediction(z.cpu().numpy(), loaded.encoding.decode(z).cpu().numpy())
 
 
-_MEASURING = ThreadPoolExecutor(max_workers=1, thread_name_prefix="geometry")
+in_background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="measure").submit
+"""Measure something in a thread, one thing after another, and give its future."""
 
 
 @st.cache_resource(max_entries=16)
 def measuring(model: str, digest: str, target: Target, _picture: NDArray[np.uint8]) -> Future[Measured]:
     """The geometry of a target at a picture (H, W, 3), measured in a thread; its result may raise Halt."""
-    return _MEASURING.submit(_measure, model, target, _picture)
+    return in_background(_measure, model, target, _picture)
 
 
 def _measure(model: str, target: Target, picture: NDArray[np.uint8]) -> Measured:

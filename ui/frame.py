@@ -15,6 +15,7 @@ def frame() -> None:
     pages = [
         st.Page("pages/attack_lab.py", title="Attack lab", icon=":material/target:", default=True),
         st.Page("pages/geometry.py", title="Geometry", icon=":material/architecture:", url_path="geometry"),
+        st.Page("pages/learn.py", title="Learn", icon=":material/school:", url_path="learn"),
         st.Page("pages/runs.py", title="Runs", icon=":material/history:", url_path="runs"),
         st.Page("pages/models.py", title="Models", icon=":material/category:", url_path="models"),
     ]

@@ -35,8 +35,8 @@ class Shown:
     """The names of the q constraints."""
     costs: tuple[float, float]
     """Of r' and of r*, in pixels."""
-    landed: tuple[Floats, Floats]
-    """Where the real network ends after the full step to r', and to r*."""
+    landed: tuple[Floats, Floats] | tuple[()]
+    """Where the real network ends after the full step to r', and to r*; empty to leave that out."""
     path: Floats = field(default_factory=lambda: np.empty((0, 2)))
     """(v, s) where an attack was after each update, from z."""
     free: Floats | None = None
@@ -69,10 +69,8 @@ def plane(section: Section, shown: Shown) -> go.Figure:
             customdata=np.arange(len(shown.path)), unselected={"marker": {"opacity": 1}},
             hovertemplate="update %{customdata}: (%{x:.2f}, %{y:.2f})<extra>attack</extra>",
         )  # fmt: skip
-    for start, end, colour in (
-        (section.nearest, shown.landed[0], BLUE),
-        (section.cheapest, shown.landed[1], ORANGE),
-    ):
+    starts = (section.nearest, BLUE), (section.cheapest, ORANGE)
+    for (start, colour), end in zip(starts, shown.landed, strict=False):
         _curve(figure, np.array([start, end]), color=colour, width=1, dash="dot")
     for point in _points(section, shown):
         figure.add_scatter(
@@ -149,11 +147,13 @@ class _Point:
 
 
 def _points(section: Section, shown: Shown) -> list[_Point]:
-    nearest, cheapest = shown.landed
+    landings = (
+        ("real network, stepped to r′", BLUE, "square-open", 13),
+        ("real network, stepped to r∗", ORANGE, "star-open", 16),
+    )
     points = [
         _Point("z, now", "z", section.z, GREY, "circle", 13),
-        _Point("real network, stepped to r′", "", nearest, BLUE, "square-open", 13),
-        _Point("real network, stepped to r∗", "", cheapest, ORANGE, "star-open", 16),
+        *(_Point(name, "", at, *look) for (name, *look), at in zip(landings, shown.landed, strict=False)),
         _Point(NEAREST, "r′", section.nearest, BLUE, "square", 15, price(shown.costs[0])),
         _Point(CHEAPEST, "r∗", section.cheapest, ORANGE, "star", 20, price(shown.costs[1])),
     ]

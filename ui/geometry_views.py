@@ -21,6 +21,8 @@ CLOSE = 1.05
 """Up to this ratio of their costs the nearest and the cheapest point are called level."""
 FEW_ROWS = 12
 """Longer tables scroll."""
+ACROSS = ("logits, across", "logits, from z towards r′")
+"""The axes of the plane through z, r' and r*."""
 
 
 def logits_shown(spec: ModelSpec, space: Geometry) -> list[str]:

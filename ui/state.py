@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import asdict
 from typing import Any
 
 import streamlit as st
@@ -36,6 +37,21 @@ def forget_widgets() -> None:
     """Drop the values that Streamlit holds for kept widgets, so that those of another page start from what was kept."""
     for key in st.session_state.get("kept", {}):
         st.session_state.pop(key, None)
+
+
+def prefer(request: Request) -> None:
+    """Make a request what the attack lab and the geometry page show next."""
+    wanted = request.target if isinstance(request.target, int) else [i for i, w in enumerate(request.target) if w == 1]
+    st.session_state["kept"] = {
+        **st.session_state.get("kept", {}),
+        **asdict(request.settings),
+        "model": request.model,
+        "photo": request.photo,
+        f"target-{request.model}-{request.photo}": wanted,
+        "held": True,
+        "native": request.canvas.native,
+        "part": request.canvas.region is not None,
+    }
 
 
 def photos(kind: str) -> dict[str, Photo]:

@@ -33,7 +33,7 @@ from ui.state import EXAMPLE_PHOTO, samples
 ROOT = Path(__file__).resolve().parents[2]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE = 90  # seconds; a page is there after two and an attack after six on a quiet machine
-HARMLESS = re.compile(r"/(models|geometry|runs)/_stcore/(health|host-config)$|/media/\w+\.png\b")
+HARMLESS = re.compile(r"/(models|geometry|learn|runs)/_stcore/(health|host-config)$|/media/\w+\.png\b")
 """Streamlit looks for its server below a deep link first, and drops a picture at once when the page has replaced it."""
 OFFLINE = dict.fromkeys(["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"], "http://127.0.0.1:9")
 """In the environment of servers: their own requests to other hosts go nowhere."""

@@ -12,8 +12,15 @@ from playwright.sync_api import expect
 if TYPE_CHECKING:
     from tests.browser.conftest import Lab, Sight, Visit
 
-PAGES = {"/": "Attack lab", "/geometry": "Mahalanobis against Euclid", "/runs": "Runs", "/models": "Models"}
-NAMES = ["Attack lab", "Geometry", "Runs", "Models"]
+PAGES = {
+    "/": "Attack lab",
+    "/geometry": "Mahalanobis against Euclid",
+    "/learn": "What is a logit?",
+    "/learn?step=4": "Why does the ellipse matter?",
+    "/runs": "Runs",
+    "/models": "Models",
+}
+NAMES = ["Attack lab", "Geometry", "Learn", "Runs", "Models"]
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 
 from models.registry import ASSETS, MODELS
 from ui.archive import unpack
+from ui.lessons import LESSONS
 from ui.store import store
 
 if TYPE_CHECKING:
@@ -102,6 +103,19 @@ def test_the_runs_fit_in_every_width_and_scheme(
     expect(page.get_by_text("Delete this run for good?")).to_be_visible()
     assert sticks_out(page) == [0, 0]
     assert (brightness(page) > 0.5) == (scheme == "light")
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_lecture_fits_in_every_width_and_scheme(width: int, scheme: str, visit: Callable[..., Visit]) -> None:
+    page = visit("/learn", width=width, scheme=scheme).page
+    for number, lesson in enumerate(LESSONS, start=1):
+        expect(page.get_by_role("heading", level=1)).to_have_text(lesson.question)
+        expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible()
+        assert sticks_out(page) == [0, 0]
+        assert (brightness(page) > 0.5) == (scheme == "light")
+        if number < len(LESSONS):
+            page.get_by_role("button", name="Next").click()
 
 
 def test_on_a_phone_the_controls_open_beside_the_page_and_an_attack_succeeds(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,8 @@ def test_a_plane_shows_both_points_with_circle_and_ellipse_on_equal_scales(measu
     np.testing.assert_allclose(points(landed), [section.cheapest], atol=1e-6)  # the network is linear
     assert (named(figure, NEAREST).marker.symbol, named(figure, CHEAPEST).marker.symbol) == ("square", "star")
     assert figure.layout.yaxis.scaleanchor == "x"
+    bare = figures.plane(section, replace(shown(section, measured), landed=()))
+    assert not any("real network" in (trace.name or "") for trace in bare.data)
     texts = [each.text for each in figure.layout.annotations]
     assert "<b>r′</b> costs 0.625" in texts
     assert "<b>r∗</b> costs 0.500" in texts

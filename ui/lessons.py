@@ -1,0 +1,353 @@
+"""The six steps of the Learn page: what each says, computes and draws. Every number in them is computed here.
+
+A step draws itself and gives the request that its button opens in the attack lab or on the geometry page. All but two
+are about the stored example, and need no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from jma_core.geometry import section_through_points
+from jma_core.records import Halt, Phase
+from models.cards import ModelSpec
+from models.registry import MODELS
+from ui import geometry_figures, lesson_figures, views
+from ui.backend import in_background, models
+from ui.geometry_views import ACROSS, shown
+from ui.images import show, to_picture
+from ui.loading import POLL, wait_for
+from ui.readout import confidences, constraint_names, logit_names, names, present, wish
+from ui.request import Request, Settings
+from ui.state import EXAMPLE_PHOTO, example, example_space, keep, samples
+
+if TYPE_CHECKING:
+    from ui.experiments import Generation, Ray
+
+Floats = NDArray[np.floating]
+Outcome = TypeVar("Outcome")
+HONEST = 0.1
+"""The linear model is called honest while its error is at most this part of what it predicts."""
+MANY, FAR = "imagenet-onehot", "alp"
+"""The network with the most classes, and one that is far from a cat, for the last step."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One step of the lecture."""
+
+    name: str
+    question: str
+    draw: Callable[[], Request]
+    opens: str
+    """Where its example is opened: "lab" or "geometry"."""
+
+
+def logits() -> Request:
+    """1: the photo's logits, thresholds and confidences."""
+    request, spec, z, decoded = _example()
+    thresholds = np.array(spec.thresholds)
+    text, picture = _halves()
+    with text:
+        st.markdown(
+            f"A network $f$ turns a photo $x$ into **{len(z)} numbers**, one for each label that it knows: the "
+            "**logits** $z$. A label is present where its logit is above its threshold $τ$."
+        )
+        st.latex(r"z = f(x)")
+        st.latex(r"\text{label } j \text{ is present} \iff z_j > \tau_j")
+        photo, facts = st.columns([2, 3], gap="medium")
+        with photo:
+            show(to_picture(_result().original), "The photo x")
+        with facts:
+            most = int(z.argmax())
+            label = st.selectbox("Label", range(len(z)), most, spec.labels.__getitem__, keep("learn-label", most))
+            st.latex(r"\text{confidence} = \frac{1}{1 + e^{\tau_j - z_j}}")
+        sure = confidences(spec, z)[label]
+        _metrics({"Logit": f"{z[label]:.2f}", "Threshold": f"{thresholds[label]:.2f}", "Confidence": f"{sure:.2%}"})
+        st.markdown(f"This photo has **{len(present(decoded))}** of {len(z)} labels: **{names(spec, decoded)}**.")
+    with picture:
+        st.plotly_chart(lesson_figures.logits(z, thresholds, spec.labels, label), key="learn-logits")
+    return request
+
+
+def target() -> Request:
+    """2: wanted labels are linear constraints on the logits."""
+    request, spec, z, _ = _example()
+    assert isinstance(request.target, tuple)
+    first = present(np.array(request.target))
+    text, picture = _halves()
+    with text:
+        st.markdown("Choose the labels that you want. Each label, wanted or unwanted, asks **one thing of one logit**:")
+        st.latex(r"s_j\,(z_j - \tau_j) \ge 0")
+        st.latex(r"s_j = \begin{cases} +1 & \text{wanted} \\ -1 & \text{unwanted} \end{cases}")
+        wanted = st.pills(
+            "Wanted labels", range(len(z)), selection_mode="multi", default=first,
+            format_func=spec.labels.__getitem__, key=keep("learn-wanted", first), wrap=True,
+        )  # fmt: skip
+        asked = tuple(i in wanted for i in range(len(z)))
+        values = margins(spec, asked, z)
+        _metrics(
+            {"Violated constraints": f"{(values < 0).sum()} of {len(values)}", "Worst margin": f"{values.min():.2f}"}
+        )
+        st.markdown("All of them together are the **target region** of the logits, with flat borders:")
+        st.latex(r"\{\, z : A z \ge h \,\}")
+        st.caption(
+            "Other networks only have other rows in A. One class t of many: $(e_t - e_i)·z ≥ 0$ for each rival i. "
+            "Codewords: $(c_t - c_i)·z ≥ 0$."
+        )
+    with picture:
+        st.plotly_chart(lesson_figures.margins(values, spec.labels), key="learn-margins")
+    return replace(request, target=asked)
+
+
+def linear() -> Request:
+    """3: the network against its linear model along the cheapest perturbation."""
+    request, spec, z, _ = _example()
+    space = example_space().space
+    place = int(np.abs(space.pull).argmax())
+    logit = int(space.index[place])
+    text, picture = _halves()
+    with text:
+        st.markdown(
+            "Which change of the pixels $δ$ moves the logits into the region? The network is too tangled to say. But "
+            "**nearby it is linear**, with the gradients of its logits as rows of the Jacobian $J$:"
+        )
+        st.latex(r"f(x + t\,\delta) \;\approx\; z + t\,J\delta, \qquad J = \frac{\partial f}{\partial x}")
+    seen = _measured(request.model, lambda: _looking_along(request.model, request.photo), picture)
+    if seen is None:
+        return request
+    with text:
+        lengths = seen.factors.tolist()
+        t = st.select_slider("Look as far as t =", lengths, 1.0, "{:.3g}".format, keep("learn-t", 1.0))
+        error = errors(seen, logit)[lengths.index(t)]
+        size = space.cheapest.length
+        _metrics({"Error of the linear model": f"{error:.1%}", "Length of t δ, pixels": f"{t * size:.4f}"})
+        honest = honest_until(seen, logit)
+        reach = f"up to t = {honest:.3g}, a length of **{honest * size:.4f}**" if honest else "nowhere that we looked"
+        st.markdown(
+            f"The model is within {HONEST:.0%} of the truth {reach}. The whole step has length {size:.3f}: there the "
+            f"model promises {seen.predicted[-1, logit]:+.2f}, and **{seen.actual[-1, logit]:+.2f}** comes."
+        )
+    with picture:
+        figure = lesson_figures.ray(seen, logit, float(z[logit]), logit_names(spec)[logit], t)
+        st.plotly_chart(figure, key="learn-ray")
+    return request
+
+
+def cheapest() -> Request:
+    """4: the nearest point of the region, the cheapest, and all between them."""
+    request, spec, _, _ = _example()
+    measured = example_space()
+    space, section = measured.space, section_through_points(measured.space)
+    text, picture = _halves()
+    with text:
+        st.markdown(
+            "Many points of the region can be aimed at. The **nearest** to z, $r'$, is found with a circle. But pixels "
+            "pay, not logits, and a displacement $d$ of the logits costs"
+        )
+        st.latex(r"\lVert\delta\rVert = \sqrt{d^{\top} (J J^{\top})^{-1} d}")
+        st.markdown("which is equal on an **ellipse**. Where it touches the region is the **cheapest** point, $r^*$.")
+        weight = st.slider("From r′ (0) to r∗ (1)", 0.0, 1.0, 0.5, 0.05, key=keep("learn-weight", 0.5))
+        point = (1 - weight) * section.nearest + weight * section.cheapest
+        cost, far = section.effort(point), float(np.linalg.norm(point - section.z))
+        _metrics({"Distance, logits": f"{far:.2f}", "Cost, pixels": f"{cost:.3f}"})
+        st.markdown(f"This point costs **{cost / space.cheapest.length:.2f} times** what r∗ costs.")
+        away = [np.abs(each.logits - space.z) for each in (space.nearest, space.cheapest)]
+        times, moved = np.linalg.norm(away[1]) / np.linalg.norm(away[0]), int((away[0] > 1e-9).sum())
+        alike = np.abs(space.cosines[np.triu_indices(len(space.z), 1)]).mean()
+        st.markdown(
+            f"r∗ is **{times:.1f} times as far** as r′ in logits, and r′ costs **{space.price:.1f} times as much** in "
+            f"pixels: it moves {moved} logits and holds {len(space.z) - moved}, though the gradients of all are alike "
+            f"(mean cosine {alike:.2f}, signs aside)."
+        )
+    with picture:
+        drawn = replace(shown(spec, measured, request.target, section, ACROSS, [], point), landed=())
+        figure = geometry_figures.plane(section, drawn).update_layout(legend_font_size=lesson_figures.TYPE)
+        st.plotly_chart(figure, key="learn-plane")
+    return request
+
+
+def walk() -> Request:
+    """5: Algorithm 1 on the stored example."""
+    request, spec, z, decoded = _example()
+    result, landing = _result(), example_space().cheapest
+    text, picture = _halves()
+    walked = [step for step in result.steps if step.phase == Phase.WALK]
+    halvings = sum(step.phase == Phase.BISECT for step in result.steps)
+    gap = max(step.certificate.gap for step in result.steps)
+    with text:
+        st.markdown(
+            "The linear model is true nearby only. So take **a short step** and **ask for the gradients again**:"
+        )
+        st.latex(r"\delta^* = \arg\min \tfrac12 \lVert\delta\rVert^2 \;\text{ s.t. }\; A(z + J\delta) \ge h")
+        st.latex(r"x \leftarrow x + \varepsilon\, \delta^* / \lVert\delta^*\rVert")
+        last = len(result.steps)
+        update = st.slider("Update", 0, last, last, key=keep("learn-update", last))
+        step = result.steps[update - 1] if update else None
+        worst = step.values.min() if step else margins(spec, request.target, z).min()
+        facts = {"Worst margin": f"{worst:.2f}", "Length, pixels": f"{step.l2 if step else 0.0:.3f}"}
+        if step and step.certificate:
+            facts["Duality gap"] = f"{step.certificate.gap:.0e}"
+        _metrics(facts)
+        never = (
+            f", and none in its direction arrives, up to {landing.cap:g} times as long"
+            if np.isinf(landing.factor)
+            else ""
+        )
+        st.markdown(
+            f"The whole step at once reads as **{names(spec, landing.decoded)}**{never}. "
+            f"**{len(walked)} steps of {request.settings.step:g}** and {halvings} halvings of the last one read as "
+            f"**{names(spec, result.decoded)}**, at length **{result.distortion.l2:.3f}**. The largest duality gap of "
+            f"all is {gap:.0e}: each step is the shortest for its linear model, though not for the network."
+        )
+    with picture:
+        image, read = (step.image, step.decoded) if step else (result.original, decoded)
+        views.curves(spec, request.target, list(result.steps), update)
+        with st.container(width=240):
+            show(to_picture(image), f"Update {update} reads as {names(spec, read)}")
+    return request
+
+
+def lazy() -> Request:
+    """6: constraint generation on the network with the most classes."""
+    spec = MODELS[MANY]
+    photo = next(each for each in samples(spec.samples).values() if each.name == EXAMPLE_PHOTO)
+    request = Request(MANY, photo.digest, spec.labels.index(FAR), Settings())
+    text, picture = _halves()
+    with text:
+        st.markdown(
+            f"With {len(spec.labels)} classes, the whole Jacobian takes {spec.outputs} backward passes at each step. "
+            "But few constraints bind. **Ask for a few rows, solve, predict the rest:**"
+        )
+        st.latex(r"\delta_S = \arg\min \tfrac12 \lVert\delta\rVert^2 \;\text{ s.t. }\; A_S(z + J\delta) \ge h_S")
+        st.markdown(
+            "One forward-mode derivative $J\\,δ_S$ tells which of the others are violated. Add the worst; repeat."
+        )
+    made = _measured(MANY, lambda: _generating(request), picture)
+    if made is None:
+        return request
+    with text:
+        last = len(made.rounds)
+        number = st.select_slider("Round", range(1, last + 1), 1, key=keep("learn-round", 1)) if last > 1 else 1
+        this = made.rounds[number - 1]
+        rows, missed = int(this.asked.sum()), int(this.violated.sum())
+        _metrics({"Rows asked for": f"{rows} of {len(this.asked)}", "Others violated": f"{missed}"})
+        proof = made.solution.certificate
+        st.markdown(
+            f"**{missed} others are violated**: the answer is not allowed yet."
+            if missed
+            else "**No other is violated.** Fewer constraints can only make the step shorter; this one obeys them all, "
+            f"so it is **the optimum of the whole problem**: gap between primal and dual {proof.gap:.0e}, "
+            f"{proof.covered} of {proof.total} constraints covered."
+        )
+        st.markdown(
+            f"In all {made.backward} backward passes, where the Jacobian takes {made.outputs}: "
+            f"**{made.outputs / made.backward:.0f} times fewer**."
+        )
+    with picture:
+        figure = lesson_figures.generation(made, number - 1, constraint_names(spec, request.target))
+        st.plotly_chart(figure, key="learn-rows")
+        st.caption(f"The same photo, to be read as {wish(spec, request.target)}. A mark is a rival class.")
+    return request
+
+
+LESSONS = (
+    Lesson("Logits", "What is a logit?", logits, "lab"),
+    Lesson("Target", "What is a target?", target, "lab"),
+    Lesson("Linear model", "How far is a network linear?", linear, "geometry"),
+    Lesson("Ellipse", "Why does the ellipse matter?", cheapest, "geometry"),
+    Lesson("Walk", "How does the attack get there?", walk, "lab"),
+    Lesson("Lazy rows", "How do lazy rows find the same optimum?", lazy, "lab"),
+)
+
+
+def margins(spec: ModelSpec, wanted: Any, z: Floats) -> Floats:
+    """s (z - tau) (n,) of a multi-label model: how far each logit is on the right side of its threshold."""
+    values: Floats = np.where(np.array(wanted) == 1, 1.0, -1.0) * (z - np.array(spec.thresholds))
+    return values
+
+
+def errors(seen: Ray, logit: int) -> Floats:
+    """(s,) error of the linear model of one logit along a ray, as a part of the change that it predicts."""
+    return np.abs(seen.actual[:, logit] / seen.predicted[:, logit] - 1)
+
+
+def honest_until(seen: Ray, logit: int) -> float:
+    """The last t before the error of the linear model first exceeds HONEST; 0 if it does so at once."""
+    within = np.logical_and.accumulate(errors(seen, logit) <= HONEST)
+    return float(seen.factors[within][-1]) if within.any() else 0.0
+
+
+def _example() -> tuple[Request, ModelSpec, Floats, NDArray[Any]]:
+    """The stored example: its request, its model, and the photo's logits and labels."""
+    request, result = example().request, _result()
+    return request, MODELS[request.model], result.logits_before, result.decoded_before
+
+
+def _result() -> Any:
+    return example().result
+
+
+def _halves() -> Iterable[Any]:
+    return st.columns([2, 3], gap="large")
+
+
+def _metrics(facts: dict[str, str]) -> None:
+    for column, (title, value) in zip(st.columns(len(facts)), facts.items(), strict=True):
+        column.metric(title, value)
+
+
+def _measured(model: str, start: Callable[[], Future[Outcome]], place: Any) -> Outcome | None:
+    """What a network was asked, once it is there; until then ``place`` says what is awaited, and None."""
+    with place:
+        if not models().ready(model):
+            wait_for(MODELS[model])
+            return None
+        asked = start()
+        if not asked.done():
+            st.fragment(_watch, run_every=POLL)(asked)
+            return None
+        try:
+            return asked.result()
+        except Halt as halt:
+            st.warning(halt.detail)
+            return None
+
+
+def _watch(asked: Future[Any]) -> None:
+    st.info("Asking the network. This takes a few seconds.", icon=":material/hourglass_top:")
+    if asked.done():
+        st.rerun()
+
+
+@st.cache_resource(max_entries=4)
+def _looking_along(model: str, photo: str) -> Future[Ray]:
+    return in_background(_look_along, model, photo)
+
+
+def _look_along(model: str, photo: str) -> Ray:
+    from ui.experiments import look_along
+
+    spec = MODELS[model]
+    picture = spec.preprocessing(samples(spec.samples)[photo].image)
+    return look_along(models().request(model).result(), picture, example_space().space.cheapest.delta)
+
+
+@st.cache_resource(max_entries=4)
+def _generating(request: Request) -> Future[Generation]:
+    return in_background(_generate, request)
+
+
+def _generate(request: Request) -> Generation:
+    from ui.experiments import generate
+
+    spec = MODELS[request.model]
+    picture = spec.preprocessing(samples(spec.samples)[request.photo].image)
+    return generate(models().request(request.model).result(), picture, request.target)
