@@ -26,6 +26,7 @@ def test_a_click_on_a_target_shows_the_photo_after_the_step_to_it(visit: Callabl
     expect(page.get_by_text("The logits in numbers")).to_be_visible()
     figure = page.locator(".js-plotly-plot").first
     for name, said in (("r′, the nearest", "r′"), ("r∗, the cheapest", "r∗")):
+        expect(figure.locator(".scatterlayer")).to_be_visible()
         page.mouse.click(*figure.evaluate(WHERE, name))
         expect(page.get_by_text(f"Photo after the full step to {said}")).to_be_visible()
 

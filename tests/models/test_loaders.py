@@ -97,7 +97,9 @@ def test_an_attack_reaches_its_target_on_every_encoding(model: Models, sample: S
 def test_paper_and_lazy_walk_the_same_way_in_double_precision(model: Models, sample: Samples) -> None:
     loaded, x = model("gtsrb-ecoc32"), sample("gtsrb-ecoc32", "stop.png").double()
     network = copy.deepcopy(loaded.network).double()
-    lazy, paper = (run(jma(network, x, loaded.encoding, 3, level=level, max_iter=2, step=0.5)) for level in ("lazy", "paper"))
+    lazy, paper = (
+        run(jma(network, x, loaded.encoding, 3, level=level, max_iter=2, step=0.5)) for level in ("lazy", "paper")
+    )
     for ours, theirs in zip(lazy.steps, paper.steps, strict=True):
         assert np.linalg.norm(ours.image - theirs.image) <= 1e-5 * theirs.l2
 
