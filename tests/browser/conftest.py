@@ -240,7 +240,9 @@ class Lab:
     def ready(self) -> Lab:
         """Wait until the network is there."""
         expect(self.page.get_by_text("The network is loading")).to_have_count(0)
-        expect(self.page.get_by_text("Attack settings", exact=True)).to_be_visible()
+        settings = self.page.get_by_text("Attack settings", exact=True)
+        expect(settings).to_have_count(1)  # while the page is redrawn for another model, there may be two for a moment
+        expect(settings).to_be_visible()
         return self
 
     def thumbnail(self, name: str) -> Locator:
