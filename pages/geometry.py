@@ -16,7 +16,7 @@ from ui import geometry_views as views
 from ui.backend import Prediction
 from ui.controls import choose_target, describe_change
 from ui.frame import framed
-from ui.loading import POLL, logit_space, set_scene, wait_for
+from ui.loading import POLL, logit_space, set_scene, wait_for, watch
 from ui.readout import names, wish
 from ui.request import Measured, Target
 from ui.state import last_run
@@ -45,14 +45,7 @@ def main() -> None:
     elif space.done():
         st.fragment(report)(spec, photo.digest, target, picture, now, space)
     else:
-        st.fragment(watch, run_every=POLL)(space)
-
-
-def watch(measurement: Future[Measured]) -> None:
-    """Redraw the page when the measurement is there."""
-    st.info("Taking the gradients of the logits. This takes a few seconds.", icon=":material/hourglass_top:")
-    if measurement.done():
-        st.rerun()
+        st.fragment(watch, run_every=POLL)(space, "Taking the gradients of the logits. This takes a few seconds.")
 
 
 def report(

@@ -6,6 +6,8 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from ui.request import Region, inside
+
 Floats = NDArray[np.floating]
 SMALL = 256
 """Pictures with smaller sides, in pixels, are enlarged by a whole factor to almost this size."""
@@ -19,13 +21,11 @@ def show(picture: NDArray[np.uint8], caption: str) -> None:
     st.image(picture, caption=caption, width="stretch", output_format="PNG")
 
 
-def spotlit(picture: NDArray[np.uint8], region: tuple[float, float, float, float]) -> NDArray[np.uint8]:
-    """The picture (H, W, 3), faded outside a region (left, top, right, bottom), in fractions of its sides."""
-    height, width = picture.shape[:2]
-    left, top, right, bottom = region
-    inside = slice(round(top * height), round(bottom * height)), slice(round(left * width), round(right * width))
+def spotlit(picture: NDArray[np.uint8], region: Region) -> NDArray[np.uint8]:
+    """The picture (H, W, 3), faded outside a region."""
+    lit = inside(region, *picture.shape[:2])
     faded = (picture // 4 + 160).astype(np.uint8)
-    faded[inside] = picture[inside]
+    faded[lit] = picture[lit]
     return faded
 
 

@@ -15,7 +15,7 @@ from jma_core.attacks.trail import KEPT, Attack
 from jma_core.network import never
 from models.loaders import LoadedModel, to_tensor
 from models.resize import Resize, Saved
-from ui.request import Request
+from ui.request import Request, inside
 
 RATE = 0.2
 """L2 length of the refined attack's first step, in the picture that the network sees."""
@@ -75,8 +75,7 @@ def mask(request: Request, size: tuple[int, int]) -> Tensor | None:
     """The pixels (height, width) of a picture of this (width, height) that the canvas lets change; None: all."""
     if request.canvas.region is None:
         return None
-    left, top, right, bottom = request.canvas.region
     width, height = size
     free = torch.zeros(height, width, dtype=torch.bool)
-    free[round(top * height) : round(bottom * height), round(left * width) : round(right * width)] = True
+    free[inside(request.canvas.region, height, width)] = True
     return free

@@ -23,7 +23,7 @@ from ui import geometry_figures, lesson_figures, views
 from ui.backend import in_background, models
 from ui.geometry_views import ACROSS, shown
 from ui.images import show, to_picture
-from ui.loading import POLL, wait_for
+from ui.loading import POLL, wait_for, watch
 from ui.readout import confidences, constraint_names, logit_names, names, present, wish
 from ui.request import Request, Settings
 from ui.state import EXAMPLE_PHOTO, example, example_space, keep, samples
@@ -312,19 +312,13 @@ def _measured(model: str, start: Callable[[], Future[Outcome]], place: Any) -> O
             return None
         asked = start()
         if not asked.done():
-            st.fragment(_watch, run_every=POLL)(asked)
+            st.fragment(watch, run_every=POLL)(asked, "Asking the network. This takes a few seconds.")
             return None
         try:
             return asked.result()
         except Halt as halt:
             st.warning(halt.detail)
             return None
-
-
-def _watch(asked: Future[Any]) -> None:
-    st.info("Asking the network. This takes a few seconds.", icon=":material/hourglass_top:")
-    if asked.done():
-        st.rerun()
 
 
 @st.cache_resource(max_entries=4)

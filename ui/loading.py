@@ -65,6 +65,13 @@ def logit_space(spec: ModelSpec, digest: str, target: Target, picture: Any) -> F
     return measuring(spec.name, digest, target, picture) if models().ready(spec.name) else None
 
 
+def watch(asked: Future[Any], said: str) -> None:
+    """Say what is awaited, and redraw the page when it is there. To be drawn every POLL seconds, as a fragment."""
+    st.info(said, icon=":material/hourglass_top:")
+    if asked.done():
+        st.rerun()
+
+
 def wait_for(spec: ModelSpec) -> None:
     """Say that the network is loading, and redraw the page when it is there; or say why it cannot be loaded."""
     if problem := models().problem(spec.name):

@@ -21,14 +21,24 @@ class Settings:
     max_seconds: float = 300.0
 
 
+Region = tuple[float, float, float, float]
+"""Left, top, right and bottom of a rectangle in a picture, as fractions of its sides."""
+
+
+def inside(region: Region, height: int, width: int) -> tuple[slice, slice]:
+    """The rows and the columns of a region in a picture of this size."""
+    left, top, right, bottom = region
+    return slice(round(top * height), round(bottom * height)), slice(round(left * width), round(right * width))
+
+
 @dataclass(frozen=True)
 class Canvas:
     """What of the photo may change."""
 
     native: bool = False
     """The photo is attacked at its own size, and not the picture that the network sees of it."""
-    region: tuple[float, float, float, float] | None = None
-    """Left, top, right and bottom of the rectangle that may change, as fractions of the attacked picture; None: all."""
+    region: Region | None = None
+    """The part of the attacked picture that may change; None: all of it."""
 
 
 @dataclass(frozen=True)
