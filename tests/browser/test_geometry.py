@@ -11,23 +11,22 @@ from playwright.sync_api import expect
 if TYPE_CHECKING:
     from tests.browser.conftest import Visit
 
-WHERE = """(figure, name) => {
-    const point = figure.data.find(each => each.name === name);
-    const corner = figure.getBoundingClientRect(), layout = figure._fullLayout, get = array => figure.calcdata[
-        figure.data.indexOf(point)][0][array];
-    return [corner.left + layout.xaxis._offset + layout.xaxis.l2p(get("x")),
-            corner.top + layout.yaxis._offset + layout.yaxis.l2p(get("y"))];
+WHERE = """name => {
+    const figure = document.querySelector(".js-plotly-plot"), layout = figure?._fullLayout;
+    const drawn = figure?.calcdata?.find(([first]) => first.trace.name === name);
+    if (!drawn || !layout?.xaxis) return null;
+    return {x: layout.xaxis._offset + layout.xaxis.l2p(drawn[0].x),
+            y: layout.yaxis._offset + layout.yaxis.l2p(drawn[0].y)};
 }"""
-"""Where on the screen a named point of a plotly figure is."""
+"""Where in the page's first plotly figure a named point is; null while it is not drawn."""
 
 
 def test_a_click_on_a_target_shows_the_photo_after_the_step_to_it(visit: Callable[..., Visit]) -> None:
     page = visit("/geometry").page
     expect(page.get_by_text("The logits in numbers")).to_be_visible()
-    figure = page.locator(".js-plotly-plot").first
     for name, said in (("r′, the nearest", "r′"), ("r∗, the cheapest", "r∗")):
-        expect(figure.locator(".scatterlayer")).to_be_visible()
-        page.mouse.click(*figure.evaluate(WHERE, name))
+        point = page.wait_for_function(WHERE, arg=name).json_value()
+        page.locator(".js-plotly-plot").first.click(position=point)
         expect(page.get_by_text(f"Photo after the full step to {said}")).to_be_visible()
 
 
