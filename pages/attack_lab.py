@@ -18,6 +18,7 @@ from ui.readout import names, wish
 from ui.request import Request
 from ui.runner import AttackRun
 from ui.state import forget, remember, running, runs
+from ui.story import story
 
 
 def main() -> None:
@@ -57,6 +58,8 @@ def laboratory(request: Request, spec: ModelSpec, now: Prediction, picture: Any,
         views.metrics(moments[0], frame)
     if run and run.steps:
         views.curves(spec, request.target, run.steps, frame.update)
+        st.subheader("What happened")
+        st.text("\n".join(story(spec, request, moments[0].image, run.steps, run.result)))
     if run and run.result and run.result.success and run.steps:
         downloads(run)
 
