@@ -237,18 +237,8 @@ def test_a_linear_network_does_what_was_predicted(
     assert f"problem {count} of {len(encoding.constraints(target).labels)} constraints w" in said[2]
     worst = float(said[3].split("off by ")[1].split(" at worst")[0])
     assert worst < 1e-5
-    assert (
-        len(
-            story(
-                spec,
-                asked(target),
-                image.numpy(),
-                (s := run(refined(linear, image, encoding, target, steps=20))).steps,
-                s,
-            )
-        )
-        == 3
-    )
+    gradients = run(refined(linear, image, encoding, target, steps=20))
+    assert len(story(spec, asked(target), image.numpy(), gradients.steps, gradients)) == 3
 
 
 def test_the_stored_example_is_told_as_its_records_say(example: tuple[Request, AttackResult]) -> None:
