@@ -57,13 +57,13 @@ def chart(title: str, across: str, up: str, curves: Sequence[Curve]) -> Markup:
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Four to nine round numbers, evenly spaced, that enclose a range; a range without length is given one."""
+    """Five to ten round numbers, evenly spaced, that enclose a range; a range without length is given one."""
     if high - low <= 1e-9 * max(abs(low), abs(high)):
         low, high = low - 0.5, high + 0.5
     raw = (high - low) / 5
     power = 10.0 ** math.floor(math.log10(raw))
     step = min((m * power for m in (1, 2, 5, 10)), key=lambda step: abs(math.log(step / raw)))
-    return [round(i * step, 10) for i in range(math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9) + 1)]
+    return [i * step for i in range(math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9) + 1)]
 
 
 def _across(x: float, y: float, text: str) -> Markup:

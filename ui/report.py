@@ -125,7 +125,7 @@ def _figure(picture: NDArray[np.uint8], caption: str, side: int = SIDE) -> Marku
     if image.size != (full := picture.shape[1::-1]) and side == SIDE:
         caption += f" (scaled down from {full[0]} × {full[1]} pixels)"
     file = io.BytesIO()
-    image.save(file, "PNG", optimize=True)
+    image.save(file, "PNG")
     source = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
     shown = tag("img", src=source, alt=caption, width=image.width, height=image.height)
     return tag("figure", shown, tag("figcaption", caption), class_="small" if max(full) < SMALL // 2 else "large")
@@ -213,7 +213,7 @@ def _facts(spec: ModelSpec, facts: Mapping[str, Any]) -> Markup:
         "photo": f"sha256 {asked['photo']}",
         "attacked": "the photo at its own size" if native else "the picture that the network sees",
         "may change": "all pixels" if region is None else "left, top, right, bottom " + ", ".join(map(str, region)),
-        **{key: str(value) for key, value in asked["settings"].items()},
+        **{key.replace("_", " "): str(value) for key, value in asked["settings"].items()},
         "ended": facts["reason"],
         "updates": str(facts["n_it"]),
         "passes": f"{facts['forward']} forward, {facts['backward']} backward",
