@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from ui.readout import names, wish
 from ui.request import Request
 from ui.runner import AttackRun
 from ui.state import forget, remember, running, runs
+from ui.story import story
 
 
 def main() -> None:
@@ -57,6 +59,8 @@ def laboratory(request: Request, spec: ModelSpec, now: Prediction, picture: Any,
         views.metrics(moments[0], frame)
     if run and run.steps:
         views.curves(spec, request.target, run.steps, frame.update)
+        st.subheader("What happened")
+        st.text("\n".join(story(spec, request, moments[0].image, run.steps, run.result)))
     if run and run.result and run.result.success and run.steps:
         downloads(run)
 
@@ -131,7 +135,7 @@ def downloads(run: AttackRun) -> None:
     assert run.result is not None
     request, result = run.request, run.result
     st.subheader("Take it with you")
-    png, npz, record = st.columns(3)
+    png, npz, record, html = st.columns(4)
     npz.download_button("Full precision (NPZ)", lambda: exports.npz(request, result), "attacked.npz", width="stretch")
     text = exports.record(request, result)
     record.download_button("Record (JSON)", text, "attacked.json", "application/json", width="stretch")
@@ -140,7 +144,10 @@ def downloads(run: AttackRun) -> None:
         return
     saved = exports.as_file(request, result.distortion.l2, result)
     png.download_button("Picture (PNG)", exports.png(saved), "attacked.png", "image/png", width="stretch")
-    for file, (survives, seen) in exports.verdicts(request, saved).items():
+    verdicts, photo = exports.verdicts(request, saved), exports.credit(request)
+    page = partial(exports.html, request, result, saved, verdicts, photo)  # made when it is asked for
+    html.download_button("Report (HTML)", page, "attacked.html", "text/html", width="stretch")
+    for file, (survives, seen) in verdicts.items():
         mark = ":material/check_circle: still" if survives else ":material/cancel: no longer"
         st.markdown(f"**{file}**: {mark} read as wanted when opened again; it reads as *{seen}*.")
     st.caption(

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from dataclasses import asdict, replace
+from datetime import datetime
 from hashlib import sha256
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 import streamlit as st
 from PIL import Image
 
 from jma_core.records import AttackResult, reads
+from models.cards import ModelSpec
+from models.registry import ASSETS
+from ui import report
 from ui.archive import pack
 from ui.backend import models, predict
 from ui.images import to_picture
 from ui.readout import names, wish
+from ui.report import Verdicts
 from ui.request import Request
+from ui.state import photos, samples
+
+CREDITS = ASSETS / "CREDITS.md"
 
 
 @st.cache_data(max_entries=32, show_spinner="Fitting the picture to 8 bits")
@@ -40,8 +50,18 @@ def npz(request: Request, result: AttackResult) -> bytes:
 
 def record(request: Request, result: AttackResult) -> str:
     """Everything that it takes to repeat the attack, and what it gave, as JSON."""
+    return json.dumps(_facts(models().specs[request.model], request, result), indent=2)
+
+
+def html(request: Request, result: AttackResult, saved: AttackResult, verdicts: Verdicts, photo: str) -> str:
+    """The attack as one HTML file; ``saved`` and ``verdicts`` are those of its end in 8 bits, ``photo`` its credit."""
     spec = models().specs[request.model]
-    about = {
+    facts = _facts(spec, request, result)
+    return report.report(spec, request, result, saved, verdicts, photo, facts, datetime.now().astimezone())
+
+
+def _facts(spec: ModelSpec, request: Request, result: AttackResult) -> dict[str, Any]:
+    return {
         "request": asdict(request),
         "target_names": wish(spec, request.target),
         "names_before": names(spec, result.decoded_before),
@@ -56,10 +76,21 @@ def record(request: Request, result: AttackResult) -> str:
         "versions": {package: version(package) for package in ("torch", "timm", "numpy", "scipy")},
         "weights_sha256": spec.sha256,
     }
-    return json.dumps(about, indent=2)
 
 
-def verdicts(request: Request, result: AttackResult) -> dict[str, tuple[bool, str]]:
+def credit(request: Request) -> str:
+    """Where the photo of a request is from: what assets/CREDITS.md says of a sample, else the name of the file."""
+    kind = models().specs[request.model].samples
+    if (photo := photos(kind).get(request.photo)) is None:
+        return "not at hand any more"
+    if request.photo not in samples(kind):
+        return f"{photo.name}, not one of the samples"
+    table = [line.strip("| \n").split(" | ") for line in CREDITS.read_text().splitlines() if line.startswith("|")]
+    _, *said = next(row for row in table if row[0] in (f"{kind}/{photo.name}", f"{kind}/"))
+    return re.sub(r"\[(.*?)\]\((.*?)\)", r"\1 (\2)", "; ".join(said))
+
+
+def verdicts(request: Request, result: AttackResult) -> Verdicts:
     """For PNG and JPEG of quality 90: whether the file, read back, is read as the target, and as what it is read."""
     return {
         "PNG, 8 bits": _read_back(request, result, png(result)),

@@ -80,3 +80,13 @@ def constraint_names(spec: ModelSpec, target: Target) -> list[str]:
         assert isinstance(target, tuple)
         return [name for name, wanted in zip(spec.labels, target, strict=True) if wanted != FREE]
     return [f"against {name}" for i, name in enumerate(spec.labels) if i != target]
+
+
+def margins(spec: ModelSpec, target: Target, logits: Floats) -> Floats:
+    """(p,) A z - h of a target's constraints without a margin, in logits: >= 0 where logits (n,) satisfy them."""
+    asked = np.array(target)
+    if spec.encoding is Kind.MULTI_LABEL:
+        wanted = asked[asked != FREE] * 2 - 1
+        return wanted * (logits - spec.thresholds)[asked != FREE]
+    scores = logits if spec.codebook is None else spec.codebook @ logits
+    return np.delete(scores[asked] - scores, asked)

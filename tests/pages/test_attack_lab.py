@@ -32,6 +32,7 @@ from ui.archive import unpack
 from ui.request import Canvas, Request, Settings
 from ui.runner import AttackRun
 from ui.state import samples
+from ui.story import story
 from ui.uploads import Photo
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -846,6 +847,22 @@ def test_every_setting_reaches_the_attack(lab: AppTest, monkeypatch: pytest.Monk
     assert shown(lab).request.settings == Settings(**settings)
 
 
+def test_what_happened_is_told_in_words_as_the_attack_goes_on(imagenet: AppTest) -> None:
+    lab = imagenet
+    assert not any(each.value == "What happened" for each in lab.main.subheader)
+    settle(press(lab, "Step"))
+    assert lab.main.text[0].value.startswith("So far it took 1 iteration, ")
+    assert "The latest image is not read as wanted: it violates " in lab.main.text[0].value
+    settle(press(lab, "Run"))
+    result, request = check_success(lab), shown(lab).request
+    (words,) = [each.value for each in lab.main.text]
+    assert words == "\n".join(story(MODELS[ONE_HOT], request, result.original, result.steps, result))
+    assert f" ({result.n_it} updates), {result.backward} backward passes" in words
+    last = result.steps[-1]
+    rivals = [label for label in MODELS[ONE_HOT].labels if label != "espresso"]
+    assert f"by their multipliers, against {rivals[last.active[last.multipliers.argmax()]]} (" in words
+
+
 def test_the_refined_attack_spends_its_iterations_on_coming_closer(lab: AppTest) -> None:
     stored = shown(lab).result
     assert stored is not None
@@ -923,7 +940,11 @@ def test_the_files_hold_the_attack_and_the_verdicts_are_true(imagenet: AppTest) 
         "Picture (PNG)",
         "Full precision (NPZ)",
         "Record (JSON)",
+        "Report (HTML)",
     }
+    html = exports.html(request, result, saved, expected, exports.credit(request))
+    for text in ("Attack report: tiger cat → Persian cat", f"{result.distortion.l2:.4f}", MODELS[ONE_HOT].sha256):
+        assert text in html
 
 
 def test_the_record_of_an_attack_names_the_weights_of_its_own_model(signs: AppTest) -> None:

@@ -7,7 +7,7 @@ import torch
 from jma_core.records import FREE
 from models.loaders import encoding_of
 from models.registry import MODELS
-from ui.readout import as_target, confidences, constraint_names, names, present, preset_target, wish
+from ui.readout import as_target, confidences, constraint_names, margins, names, present, preset_target, wish
 
 ENCODINGS = {name: encoding_of(spec) for name, spec in MODELS.items()}
 
@@ -79,3 +79,13 @@ def test_constraints_are_named_as_jma_core_numbers_them(name: str, labels_wanted
     assert [text.removeprefix("against ") for text in constraint_names(spec, target)] == [
         spec.labels[i] for i in labels
     ]
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+@pytest.mark.parametrize("labels_wanted", [(True,) * 24, (1, 0, FREE) * 8])
+def test_margins_are_those_of_jma_core(name: str, labels_wanted: tuple[int, ...]) -> None:
+    spec, encoding = MODELS[name], ENCODINGS[name]
+    target = labels_wanted if spec.thresholds else 3
+    logits = random_logits(name, np.random.default_rng(2))
+    expected = encoding.constraints(target).values(torch.tensor(logits)).numpy()
+    np.testing.assert_allclose(margins(spec, target, logits), expected, atol=1e-12)

@@ -1,0 +1,125 @@
+"""The files of an attack, opened again elsewhere: the network and the browser find in them what the page says."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect
+
+from models.loaders import load
+from models.registry import ASSETS, DEFAULT, MODELS
+from ui import exports
+from ui.archive import unpack
+from ui.readout import names
+from ui.report import report
+
+if TYPE_CHECKING:
+    from tests.browser.conftest import Lab, Sight
+
+
+def test_each_file_is_read_again_as_the_page_says(
+    lab: Lab, sight: Callable[..., Sight], browser: Browser, tmp_path: Path
+) -> None:
+    bridge = sight("bridge")
+    wanted = bridge.wanted
+    lab.photo("bridge", bridge.reads)
+    lab.button("Run").click()
+    expect(lab.success).to_contain_text(f"Reads as {wanted} now")
+    l2 = re.search(r"L2 (\d+\.\d+)", lab.success.inner_text())
+    assert l2 is not None
+    jpeg = lab.page.get_by_text("JPEG, quality 90:").inner_text()
+
+    png = Image.open(io.BytesIO(lab.download("Picture (PNG)")))
+    assert sight(png).reads == wanted
+    file = io.BytesIO()
+    png.save(file, "JPEG", quality=90)
+    survives = sight(Image.open(file).convert("RGB")).reads
+    assert jpeg.endswith(f"reads as {survives}.")
+
+    _, result = unpack(lab.download("Full precision (NPZ)"))
+    network = load(MODELS[DEFAULT])
+    with torch.no_grad():
+        z = network.network(torch.from_numpy(result.image)[None])[0]
+    np.testing.assert_allclose(z, result.logits, atol=1e-4)
+    assert names(MODELS[DEFAULT], network.encoding.decode(z).numpy()) == wanted
+    assert f"{np.linalg.norm(result.image - result.original):.3f}" == l2[1]
+
+    record = json.loads(lab.download("Record (JSON)"))
+    assert (record["names_before"], record["names"]) == (bridge.reads, wanted)
+    assert f"{record['distortion']['l2']:.3f}" == l2[1]
+    assert names(MODELS[DEFAULT], np.array(record["request"]["target"])) == record["target_names"] == wanted
+
+    path = tmp_path / "attacked.html"
+    path.write_bytes(lab.download("Report (HTML)"))
+    told = lab.page.get_by_test_id("stText").filter(has_text="backward pass").inner_text()
+    opened, page = open_alone(browser, path)
+    try:
+        expect(page.get_by_role("heading", level=1)).to_have_text(f"Attack report: {bridge.reads} → {wanted}")
+        assert page.get_by_role("listitem").all_inner_texts() == told.split("\n")
+        row = page.get_by_role("row", name="JPEG, quality 90").inner_text()
+        assert row.split("\t")[1:] == ["✓ yes" if survives == wanted else "✗ no", survives]
+        sources = page.get_by_role("img").evaluate_all("all => all.filter(i => i.src).map(i => i.src)")
+        original, attacked = (Image.open(io.BytesIO(base64.b64decode(each.split(",")[1]))) for each in sources[:2])
+        np.testing.assert_array_equal(np.asarray(original), bridge.picture)
+        np.testing.assert_array_equal(np.asarray(attacked), np.asarray(png))
+        assert sight(attacked).reads == wanted
+        assert opened == [path.as_uri()]
+    finally:
+        page.context.close()
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src="http://127.0.0.1:9/x.png" onerror=alert(2)>',
+    "</title></style></svg><iframe srcdoc='<script>parent.alert(3)</script>'></iframe>",
+    "' onmouseover='alert(4)' style='background:url(http://127.0.0.1:9/y.png)",
+]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 380])
+def test_a_report_with_hostile_names_is_only_a_page_to_read(
+    width: int, scheme: str, browser: Browser, tmp_path: Path
+) -> None:
+    request, result = unpack((ASSETS / "example.npz").read_bytes())
+    labels = tuple(f"{HOSTILE[i % len(HOSTILE)]} {i}" for i in range(24))
+    spec = replace(MODELS[request.model], labels=labels, title=HOSTILE[1])
+    facts = exports._facts(spec, request, result)
+    verdicts = dict.fromkeys(HOSTILE, (True, HOSTILE[0]))
+    path = tmp_path / "attacked.html"
+    path.write_text(report(spec, request, result, result, verdicts, HOSTILE[2], facts, datetime.now(UTC)))
+    opened, page = open_alone(browser, path, width=width, scheme=scheme)
+    try:
+        page.mouse.move(100, 100)
+        expect(page.get_by_role("heading", level=1)).to_have_text(f"Attack report: {labels[17]} → {labels[3]}")
+        assert page.locator("script, iframe, object, embed, link, a, form, [onerror], [onmouseover]").count() == 0
+        assert page.locator("img").evaluate_all("all => all.every(i => i.naturalWidth > 0)")
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        light = page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        assert light == (scheme == "light")
+        assert opened == [path.as_uri()]
+    finally:
+        page.context.close()
+
+
+def open_alone(browser: Browser, path: Path, *, width: int = 1440, scheme: str = "light") -> tuple[list[str], Page]:
+    """A file in a tab of its own, and what that asked for; fails when anything pops up."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page, opened = context.new_page(), []
+    page.on("request", lambda request: opened.append(request.url) if not request.url.startswith("data:") else None)
+    page.on("dialog", lambda dialog: opened.append(f"a dialog: {dialog.message}") or dialog.dismiss())
+    page.on("console", lambda message: opened.append(f"the console: {message.text}"))
+    page.goto(path.as_uri())
+    return opened, page
