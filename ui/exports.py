@@ -50,17 +50,18 @@ def npz(request: Request, result: AttackResult) -> bytes:
 
 def record(request: Request, result: AttackResult) -> str:
     """Everything that it takes to repeat the attack, and what it gave, as JSON."""
-    return json.dumps(_facts(models().specs[request.model], request, result), indent=2)
+    return json.dumps(facts(models().specs[request.model], request, result), indent=2)
 
 
 def html(request: Request, result: AttackResult, saved: AttackResult, verdicts: Verdicts, photo: str) -> str:
     """The attack as one HTML file; ``saved`` and ``verdicts`` are those of its end in 8 bits, ``photo`` its credit."""
     spec = models().specs[request.model]
-    facts = _facts(spec, request, result)
-    return report.report(spec, request, result, saved, verdicts, photo, facts, datetime.now().astimezone())
+    told = facts(spec, request, result)
+    return report.report(spec, request, result, saved, verdicts, photo, told, datetime.now().astimezone())
 
 
-def _facts(spec: ModelSpec, request: Request, result: AttackResult) -> dict[str, Any]:
+def facts(spec: ModelSpec, request: Request, result: AttackResult) -> dict[str, Any]:
+    """What the JSON record holds."""
     return {
         "request": asdict(request),
         "target_names": wish(spec, request.target),

@@ -96,7 +96,7 @@ def test_a_report_with_hostile_names_is_only_a_page_to_read(
     request, result = unpack((ASSETS / "example.npz").read_bytes())
     labels = tuple(f"{HOSTILE[i % len(HOSTILE)]} {i}" for i in range(24))
     spec = replace(MODELS[request.model], labels=labels, title=HOSTILE[1])
-    facts = exports._facts(spec, request, result)
+    facts = exports.facts(spec, request, result)
     verdicts = dict.fromkeys(HOSTILE, (True, HOSTILE[0]))
     path = tmp_path / "attacked.html"
     path.write_text(report(spec, request, result, result, verdicts, HOSTILE[2], facts, datetime.now(UTC)))

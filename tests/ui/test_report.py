@@ -85,7 +85,7 @@ def in_eight_bits(result: AttackResult) -> AttackResult:
 
 
 def page(request: Request, result: AttackResult, spec: ModelSpec, photo: str = "a photo", **changes: Any) -> str:
-    facts = exports._facts(spec, request, result) | changes
+    facts = exports.facts(spec, request, result) | changes
     return report(spec, request, result, in_eight_bits(result), changes.get("verdicts", VERDICTS), photo, facts, AT)
 
 
