@@ -42,5 +42,5 @@ def follow(request: Request, spec: ModelSpec, now: Prediction) -> None:
     with st.popover("Link to this choice", icon=":material/link:", width="stretch"):
         if request.photo not in sample_names(spec).values():
             st.caption("A link cannot carry a photo of your own, nor what is wanted of it: this one has the rest.")
-        st.code((st.context.url or "").partition("?")[0] + query, language=None, wrap_lines=True)
+        st.code((st.context.url or "").partition("?")[0].rstrip("/") + "/" + query, language=None, wrap_lines=True)
         st.caption("It restores the model, the photo, the labels and the settings.")

@@ -17,7 +17,7 @@ from models.registry import DEFAULT, unavailable
 from ui.backend import Prediction, models
 from ui.images import show, spotlit
 from ui.presets import presets
-from ui.readout import as_target, confidences, preset_target
+from ui.readout import as_target, confidences, listed, preset_target
 from ui.request import (
     KAPPA_STEP,
     LEVELS,
@@ -210,7 +210,7 @@ def describe_change(spec: ModelSpec, now: Prediction, target: Target) -> str:
             pairs = list(zip(spec.labels, now.decoded, target, strict=True))
             gone = [name for name, has, wants in pairs if has and wants == 0]
             new = [name for name, has, wants in pairs if wants == 1 and not has]
-            parts = [f"remove **{', '.join(gone)}**"] * bool(gone) + [f"add **{', '.join(new)}**"] * bool(new)
+            parts = [f"remove **{listed(gone)}**"] * bool(gone) + [f"add **{listed(new)}**"] * bool(new)
             return f"Flips {len(gone) + len(new)} of {len(pairs)}: {'; '.join(parts)}." if parts else ""
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from jma_core.records import FREE
 from models.cards import Kind, ModelSpec
 from models.registry import DEFAULT
+from ui.readout import listed
 from ui.request import (
     KAPPA_STEP,
     LEVELS,
@@ -33,7 +34,7 @@ from ui.state import samples
 Query = Mapping[str, list[str]]
 """An address's names, each with its values."""
 LONGEST = 40
-"""Characters of an address that are quoted in one go; names in a list, too."""
+"""Characters of an address that are quoted in one go."""
 
 
 def to_link(request: Request, spec: ModelSpec, proposed: Target) -> dict[str, list[str]]:
@@ -53,7 +54,7 @@ def to_link(request: Request, spec: ModelSpec, proposed: Target) -> dict[str, li
     for name, (field, *_) in SETTINGS.items():
         value = getattr(request.settings, field)
         if value != getattr(Settings(), field):
-            link[name] = [str(value).removesuffix(".0")]
+            link[name] = [_text(value)]
     if request.canvas.native:
         link["native"] = ["1"]
     if request.canvas.region:
@@ -97,7 +98,7 @@ def from_link(query: Query, specs: Mapping[str, ModelSpec]) -> tuple[Choice, lis
     default = Settings()
     settings = Settings(
         **{
-            field: read(name, reader, expected, getattr(default, field), str(getattr(default, field)))
+            field: read(name, reader, expected, getattr(default, field), _text(getattr(default, field)))
             for name, (field, reader, expected) in SETTINGS.items()
         }
     )
@@ -121,8 +122,11 @@ def quoted(text: str) -> str:
 
 
 def _listed(texts: list[str]) -> str:
-    more = len(texts) - 5
-    return ", ".join(map(quoted, texts[:5])) + (f" and {more} more" if more > 0 else "")
+    return listed([quoted(text) for text in texts], 5)
+
+
+def _text(value: str | float) -> str:
+    return str(value).removesuffix(".0")
 
 
 def _target_link(spec: ModelSpec, target: Target) -> dict[str, list[str]]:
@@ -141,7 +145,8 @@ def _target(query: Query, spec: ModelSpec) -> Target | None:
     given = {name: query.get(name, []) for name in TARGET}
     wanted, unwanted = ([] if given[name] == [""] else given[name] for name in ("want", "not"))
     if unknown := [name for name in (*wanted, *unwanted) if name not in spec.labels]:
-        raise ValueError(f"Not among the {len(spec.labels)} labels of {spec.title}: {_listed(unknown)}.{_known(spec)}")
+        known = listed(list(spec.labels), 24)
+        raise ValueError(f"Not among the labels of {spec.title}: {_listed(unknown)}. It has {known}.")
     if spec.encoding is not Kind.MULTI_LABEL:
         if len(wanted) != 1 or unwanted or given["free"]:
             raise ValueError(
@@ -158,10 +163,6 @@ def _target(query: Query, spec: ModelSpec) -> Target | None:
     if not free:
         return tuple(name in wanted for name in spec.labels)
     return tuple(1 if name in wanted else 0 if name in unwanted else FREE for name in spec.labels)
-
-
-def _known(spec: ModelSpec) -> str:
-    return f" It has {', '.join(spec.labels)}." if len(spec.labels) <= LONGEST else ""
 
 
 def _within(kind: Callable[[str], Any], allowed: Callable[[Any], bool]) -> Callable[[str], Any]:
@@ -186,7 +187,7 @@ def _side(text: str) -> tuple[float, float]:
 
 SETTINGS: dict[str, tuple[str, Callable[[str], Any], str]] = {
     "level": ("level", _within(str, LEVELS.__contains__), f"one of {', '.join(LEVELS)}"),
-    "step": ("step", _within(float, STEPS.__contains__), f"one of {', '.join(map(str, STEPS))}"),
+    "step": ("step", _within(float, STEPS.__contains__), f"one of {', '.join(map('{:g}'.format, STEPS))}"),
     "kappa": (
         "kappa",
         _within(float, lambda kappa: 0 <= kappa <= MAX_KAPPA and kappa % KAPPA_STEP == 0),
