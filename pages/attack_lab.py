@@ -11,6 +11,7 @@ import streamlit as st
 from jma_core.records import reads
 from models.cards import ModelSpec
 from ui import exports, views
+from ui.address import arrive, follow
 from ui.backend import Prediction, models
 from ui.controls import choose_canvas, choose_settings, choose_target, describe_change
 from ui.frame import framed
@@ -24,6 +25,7 @@ from ui.story import story
 
 def main() -> None:
     """The page, from top to bottom."""
+    arrive()
     scene = set_scene("Attack lab")
     if scene is None:
         return
@@ -32,8 +34,8 @@ def main() -> None:
         target = choose_target(spec, photo, now)
         st.markdown(describe_change(spec, now, target))
         canvas, picture = choose_canvas(spec, photo)
-        settings = choose_settings()
-    request = Request(spec.name, photo.digest, target, settings, canvas)
+        request = Request(spec.name, photo.digest, target, choose_settings(), canvas)
+        follow(request, spec, now)
     polling = running() is not None  # also another attack of the session, whose end sets the buttons free
     st.fragment(laboratory, run_every=POLL if polling else None)(request, spec, now, picture, polling)
     wait_for(spec)

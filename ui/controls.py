@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from functools import partial
 
 import numpy as np
 import streamlit as st
@@ -15,13 +16,26 @@ from models.photos import Preprocessing, shrunk
 from models.registry import DEFAULT, unavailable
 from ui.backend import Prediction, models
 from ui.images import show, spotlit
-from ui.readout import as_target, confidences, preset_target
-from ui.request import Canvas, Settings, Target
-from ui.state import keep, photos, samples
+from ui.presets import presets
+from ui.readout import as_target, confidences, listed, preset_target
+from ui.request import (
+    KAPPA_STEP,
+    LEVELS,
+    MAX_ITERATIONS,
+    MAX_KAPPA,
+    MAX_SECONDS,
+    SIDE_STEP,
+    STEPS,
+    Canvas,
+    Settings,
+    Target,
+)
+from ui.state import asked_for, keep, photos, samples, target_key
 from ui.uploads import MAX_BYTES, Photo, PhotoError, read_photo
 
 THUMBNAIL = 80  # pixels
 GALLERY = 330  # pixels; what is taller scrolls
+MAX_PILLS = 40  # labels; more are searched
 
 
 def choose_model() -> ModelSpec:
@@ -90,25 +104,29 @@ def _take_upload() -> None:
 
 def choose_target(spec: ModelSpec, photo: Photo, now: Prediction) -> Target:
     """The labels wanted: classes by search, labels as toggles. Starts from a preset that can be attacked at once."""
-    key = f"target-{spec.name}-{photo.digest}"
-    preset = preset_target(spec, now.logits, now.decoded)
+    key = target_key(spec.name, photo.digest)
+    first = asked_for(spec.name, photo.digest)
+    if first is None:
+        first = preset_target(spec, now.logits, now.decoded)
     if spec.encoding is not Kind.MULTI_LABEL:
         help_text = "Type to search." if len(spec.labels) > 20 else None
         classes = range(len(spec.labels))
-        chosen: int = st.selectbox(
-            "Wanted class", classes, preset, spec.labels.__getitem__, keep(key, preset), help_text
-        )
+        chosen: int = st.selectbox("Wanted class", classes, first, spec.labels.__getitem__, keep(key, first), help_text)
+        choose_preset(spec, now, key)
         return chosen
-    wanted_first = [i for i, wanted in enumerate(preset) if wanted]
-    wanted = st.pills(
-        "Wanted labels",
-        range(len(spec.labels)),
-        selection_mode="multi",
-        default=wanted_first,
-        format_func=spec.labels.__getitem__,
-        key=keep(key, wanted_first),
-        help="Lit labels are wanted, all others are unwanted. Click to toggle.",
+    lit = _lit(first, now)
+    choose = partial(st.pills, selection_mode="multi") if len(spec.labels) <= MAX_PILLS else st.multiselect
+    wanted = set(
+        choose(
+            "Wanted labels",
+            range(len(spec.labels)),
+            default=lit,
+            format_func=spec.labels.__getitem__,
+            key=keep(key, lit),
+            help="The labels that are lit, or listed, are wanted; all others are unwanted.",
+        )
     )
+    choose_preset(spec, now, key)
     held = st.checkbox(
         "Hold the other labels",
         True,
@@ -121,6 +139,29 @@ def choose_target(spec: ModelSpec, photo: Photo, now: Prediction) -> Target:
     if held or not toggled:
         return target
     return tuple(FREE if want == has else want for want, has in zip(target, now.decoded, strict=True))
+
+
+def _lit(target: Target, now: Prediction) -> list[int]:
+    """The labels that a multi-label target wants; of those that it leaves free, the ones that the photo has."""
+    return np.flatnonzero(np.where(np.equal(target, FREE), now.decoded, target)).tolist()
+
+
+def choose_preset(spec: ModelSpec, now: Prediction, key: str) -> None:
+    """A menu of targets for the widget of a key, and how many labels one drawn at random flips."""
+    menu = f"preset-{key}"
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.menu_button("Preset", list(presets(spec)), key=menu, on_click=_set_preset, args=(spec, now, key, menu))
+        if spec.encoding is Kind.MULTI_LABEL:
+            count = len(spec.labels)
+            flips = min(2, count)
+            st.number_input("k, flips at random", 1, count, flips, key=keep(f"flips-{spec.name}", flips))
+
+
+def _set_preset(spec: ModelSpec, now: Prediction, key: str, menu: str) -> None:
+    draw = st.session_state["draws"] = st.session_state.get("draws", 0) + 1
+    preset, flips = presets(spec)[st.session_state[menu]], st.session_state.get(f"flips-{spec.name}", 0)
+    target = preset(spec, now.logits, now.decoded, flips, np.random.default_rng(draw))
+    st.session_state[key] = _lit(target, now) if isinstance(target, tuple) else target
 
 
 def choose_canvas(spec: ModelSpec, photo: Photo) -> tuple[Canvas, NDArray[np.uint8]]:
@@ -141,7 +182,7 @@ def choose_canvas(spec: ModelSpec, photo: Photo) -> tuple[Canvas, NDArray[np.uin
             return Canvas(native), picture
         sides = {}
         for name, label in (("across", "From left to right"), ("down", "From top to bottom")):
-            sides[name] = st.slider(label, 0, 100, (25, 75), 5, "%d %%", keep(f"part-{name}", (25, 75)))
+            sides[name] = st.slider(label, 0, 100, (25, 75), SIDE_STEP, "%d %%", keep(f"part-{name}", (25, 75)))
         (left, right), (top, bottom) = sides["across"], sides["down"]
         if left == right or top == bottom:
             st.warning("This part is empty: nothing could change. The whole picture may change instead.")
@@ -169,7 +210,7 @@ def describe_change(spec: ModelSpec, now: Prediction, target: Target) -> str:
             pairs = list(zip(spec.labels, now.decoded, target, strict=True))
             gone = [name for name, has, wants in pairs if has and wants == 0]
             new = [name for name, has, wants in pairs if wants == 1 and not has]
-            parts = [f"remove **{', '.join(gone)}**"] * bool(gone) + [f"add **{', '.join(new)}**"] * bool(new)
+            parts = [f"remove **{listed(gone)}**"] * bool(gone) + [f"add **{listed(new)}**"] * bool(new)
             return f"Flips {len(gone) + len(new)} of {len(pairs)}: {'; '.join(parts)}." if parts else ""
 
 
@@ -184,7 +225,7 @@ def choose_settings() -> Settings:
         values = {
             "level": st.radio(
                 "Attack",
-                ["lazy", "boxed", "paper", "refined"],
+                LEVELS,
                 format_func={
                     "lazy": "JMA, from the gradients that matter (fast)",
                     "boxed": "JMA, with the range of pixels in the problem",
@@ -200,7 +241,7 @@ def choose_settings() -> Settings:
             ),
             "step": st.select_slider(
                 "Step length ε",
-                [0.05, 0.1, 0.2, 0.5, 1.0],
+                STEPS,
                 default.step,
                 key=keep("step", default.step),
                 help="L2 length of each of JMA's steps, for pixels from 0 to 1. Smaller steps end nearer to the "
@@ -209,18 +250,18 @@ def choose_settings() -> Settings:
             "kappa": st.slider(
                 "Margin κ",
                 0.0,
-                5.0,
+                MAX_KAPPA,
                 default.kappa,
-                step=0.5,
+                step=KAPPA_STEP,
                 key=keep("kappa", default.kappa),
                 help="How far inside the target region to end, in logits. With 0 the picture ends on the border, and "
                 "rounding it to 8 bits usually undoes the attack.",
             ),
             "max_iter": st.number_input(
-                "Most iterations", 1, 1000, default.max_iter, key=keep("max_iter", default.max_iter)
+                "Most iterations", 1, MAX_ITERATIONS, default.max_iter, key=keep("max_iter", default.max_iter)
             ),
             "max_seconds": st.number_input(
-                "Most seconds", 1.0, 3600.0, default.max_seconds, key=keep("max_seconds", default.max_seconds)
+                "Most seconds", 1.0, MAX_SECONDS, default.max_seconds, key=keep("max_seconds", default.max_seconds)
             ),
         }
     return Settings(**{field.name: values[field.name] for field in fields(Settings)})

@@ -36,6 +36,12 @@ def present(decoded: NDArray[Any]) -> list[int]:
     return np.flatnonzero(decoded == 1).tolist() if decoded.ndim else [int(decoded)]
 
 
+def listed(texts: list[str], most: int = 12) -> str:
+    """The first of some names, and how many more there are."""
+    more = len(texts) - most
+    return ", ".join(texts[:most]) + (f" and {more} more" if more > 0 else "")
+
+
 def names(spec: ModelSpec, decoded: NDArray[Any]) -> str:
     """A decoder's answer in words."""
     return ", ".join(spec.labels[i] for i in present(decoded)) or "none of its labels"

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import io
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from jma_core.records import FREE, AttackResult
+from jma_core.records import AttackResult
 from models.cards import ModelSpec
 from models.photos import Preprocessing, shrunk
 from ui.backend import models
 from ui.images import to_picture
 from ui.request import Request
 from ui.runner import AttackRun
-from ui.state import forget, photos, remember, runs
+from ui.state import forget, photos, prefer, remember, runs
 from ui.store import Row
 from ui.uploads import Photo, read_photo
 
@@ -47,7 +47,7 @@ def reopen(request: Request, result: AttackResult) -> None:
     if not ((live := runs().get(request)) and live.busy):
         forget(request)
         remember(AttackRun.finished(request, result))
-    _choose(request, result)
+    prefer(request)
 
 
 def _attacked_of(photo: Photo, spec: ModelSpec, request: Request) -> NDArray[np.uint8]:
@@ -66,23 +66,3 @@ def _restored(picture: NDArray[np.uint8], preprocessing: Preprocessing | None) -
     Image.fromarray(picture).save(file, "PNG")
     note = NOTE + AROUND * bool(preprocessing and not preprocessing.squash) + "."
     return replace(read_photo(file.getvalue(), "stored.png"), note=note)
-
-
-def _choose(request: Request, result: AttackResult) -> None:
-    """Set the lab's widgets to the request."""
-    target, region = request.target, request.canvas.region
-    chosen = asdict(request.settings) | {
-        "model": request.model,
-        "photo": request.photo,
-        f"target-{request.model}-{request.photo}": target,
-        "native": request.canvas.native,
-        "part": region is not None,
-    }
-    if isinstance(target, tuple):
-        wanted = np.where(np.equal(target, FREE), result.decoded_before, target)
-        chosen[f"target-{request.model}-{request.photo}"] = np.flatnonzero(wanted).tolist()
-        chosen["held"] = FREE not in target
-    if region:
-        left, top, right, bottom = (round(100 * side) for side in region)
-        chosen |= {"part-across": (left, right), "part-down": (top, bottom)}
-    st.session_state["kept"] = {**st.session_state.get("kept", {}), **chosen}

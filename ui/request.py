@@ -10,6 +10,15 @@ Target = int | tuple[int, ...]
 """A class index, or for each label whether it is wanted: 1 present, 0 absent, -1 either."""
 
 
+LEVELS = ("lazy", "boxed", "paper", "refined")
+STEPS = (0.05, 0.1, 0.2, 0.5, 1.0)
+MAX_KAPPA, KAPPA_STEP = 5.0, 0.5
+MAX_ITERATIONS = 1000
+MAX_SECONDS = 3600.0
+SIDE_STEP = 5
+"""Per cent of a picture's side, between two places where a region may begin or end."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """The attack's knobs, as ``jma_core.jma`` names them. Level "refined" is ``jma_core.refined`` in max_iter steps."""
@@ -50,6 +59,19 @@ class Request:
     """sha256 of the photo's bytes."""
     target: Target
     settings: Settings
+    canvas: Canvas = Canvas()
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the pages may be asked to show: a request that may leave the target to them."""
+
+    model: str
+    photo: str
+    """sha256 of the photo's bytes."""
+    target: Target | None = None
+    """None: the one that the page proposes."""
+    settings: Settings = Settings()
     canvas: Canvas = Canvas()
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import streamlit as st
 
+from jma_core.records import FREE
 from models.registry import ASSETS
 from ui.archive import unpack, unpack_space
-from ui.request import Measured, Request, Target
+from ui.request import Choice, Measured, Request, Target
 from ui.runner import AttackRun
 from ui.uploads import Photo, read_photo
 
@@ -39,19 +40,35 @@ def forget_widgets() -> None:
         st.session_state.pop(key, None)
 
 
-def prefer(request: Request) -> None:
-    """Make a request what the attack lab and the geometry page show next."""
-    wanted = request.target if isinstance(request.target, int) else [i for i, w in enumerate(request.target) if w == 1]
-    st.session_state["kept"] = {
+def target_key(model: str, photo: str) -> str:
+    """The key of the widget that holds a photo's target."""
+    return f"target-{model}-{photo}"
+
+
+def prefer(choice: Request | Choice) -> None:
+    """Make a choice what the attack lab and the geometry page show next."""
+    key, region, target = target_key(choice.model, choice.photo), choice.canvas.region, choice.target
+    kept = {
         **st.session_state.get("kept", {}),
-        **asdict(request.settings),
-        "model": request.model,
-        "photo": request.photo,
-        f"target-{request.model}-{request.photo}": wanted,
-        "held": True,
-        "native": request.canvas.native,
-        "part": request.canvas.region is not None,
+        **asdict(choice.settings),
+        "model": choice.model,
+        "photo": choice.photo,
+        "held": not isinstance(target, tuple) or FREE not in target,
+        "native": choice.canvas.native,
+        "part": region is not None,
     }
+    if region:
+        left, top, right, bottom = (round(100 * side) for side in region)
+        kept |= {"part-across": (left, right), "part-down": (top, bottom)}
+    kept.pop(key, None)
+    st.session_state["kept"] = kept
+    st.session_state["asked"] = {**st.session_state.get("asked", {}), key: target}
+
+
+def asked_for(model: str, photo: str) -> Target | None:
+    """The target that was preferred last for a photo, if one was."""
+    target: Target | None = st.session_state.get("asked", {}).get(target_key(model, photo))
+    return target
 
 
 def photos(kind: str) -> dict[str, Photo]:

@@ -315,8 +315,8 @@ class Lab:
 
 @pytest.fixture
 def open_lab(visit: Callable[..., Visit]) -> Callable[..., Lab]:
-    """Opens the lab in a new tab of a browser of its own."""
-    return lambda **options: Lab(visit("/", **options))
+    """Opens the lab, by an address with a query if one is given, in a new tab of a browser of its own."""
+    return lambda query="", **options: Lab(visit(f"/?{query}", **options))
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import torch
 from jma_core.records import FREE
 from models.loaders import encoding_of
 from models.registry import MODELS
-from ui.readout import as_target, confidences, constraint_names, margins, names, present, preset_target, wish
+from ui.readout import as_target, confidences, constraint_names, listed, margins, names, present, preset_target, wish
 
 ENCODINGS = {name: encoding_of(spec) for name, spec in MODELS.items()}
 
@@ -59,6 +59,11 @@ def test_answers_are_named() -> None:
     assert names(spec, np.array([True, True] + [False] * 22)) == "water, people"
     assert names(spec, np.zeros(24, dtype=bool)) == "none of its labels"
     assert names(MODELS["imagenet-onehot"], np.array(657)) == "missile"
+
+
+def test_long_lists_are_cut_short() -> None:
+    assert listed(["a", "b", "c"], 3) == "a, b, c"
+    assert listed(["a", "b", "c", "d", "e"], 3) == "a, b, c and 2 more"
 
 
 def test_wishes_are_named_and_free_labels_said_to_be_free() -> None:
