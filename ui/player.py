@@ -20,7 +20,6 @@ import streamlit as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from jma_core.metrics import distortion
 from jma_core.records import FREE
 from models.cards import Kind, ModelSpec
 from ui.images import colours, signed_change, to_picture
@@ -115,7 +114,7 @@ def play(spec: ModelSpec, target: Target, run: AttackRun | None, moments: list[F
         data["shown"] = at["update"]
     sent: set[str] = st.session_state.setdefault(SENT, set())
     data["parcels"] = {digest: parcel for digest, parcel in parcels.items() if digest not in sent}
-    sent |= parcels.keys()
+    sent.update(parcels)
     _component(key=KEY, data=data, on_at_change=_nothing, on_missing_change=_send_again)
     return moments[data["shown"]]
 
@@ -134,8 +133,9 @@ def choose(moments: Iterable[int], must: set[int], known: set[int], room: int) -
 
     If not all that are known have room, those of them are taken that are far from the others.
     """
-    chosen = must | known if len(must | known) <= room else set(must)
-    left = (known if chosen == must else set(moments)) - chosen
+    fits = len(must | known) <= room
+    chosen = must | known if fits else set(must)
+    left = (set(moments) if fits else known) - chosen
     while left and len(chosen) < room:
         farthest = max(sorted(left), key=lambda i: min(abs(i - j) for j in chosen))
         chosen.add(farthest)
@@ -159,7 +159,7 @@ def moment(spec: ModelSpec, target: Target, original: Frame, frame: Frame) -> di
         "map": _url(_shaded(amount)),
         "change": "none yet" if frame.step is None else f"× {gain:.0f}, blue darker, orange brighter",
         "reads": names(spec, frame.seen.decoded),
-        "l2": f"{distortion(original.image, frame.image).l2:.3f}",
+        "l2": f"{frame.step.l2 if frame.step else 0:.3f}",
         "scores": _short(scores(spec, z)),
         "margins": _short(margins(spec, z, target)),
         "sure": [round(float(each), 3) for each in confidences(spec, z)],
@@ -247,7 +247,7 @@ def _shaded(amount: Floats) -> Image.Image:
 
 def _url(picture: Image.Image) -> str:
     file = io.BytesIO()
-    picture.save(file, "PNG", optimize=True)
+    picture.save(file, "PNG")
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
