@@ -7,6 +7,8 @@ const REST = 200; // milliseconds after the last key until the page follows
 const ROWS = 60; // of the table, at once
 const KEPT = 128; // parcels
 const SMALL = 128; // pictures with shorter sides, in pixels, show their pixels
+const PATIENCE = 500; // milliseconds until what has not come is asked for
+const STILLNESS = "Because this device asks for less motion, Play shows one update a second and there is no flicker.";
 const PLAIN = "data:image/gif;base64,R0lGODlhAQABAAAAACw=";
 
 const parcels = new Map(); // what has come, by its digest; the one used longest ago first
@@ -45,7 +47,6 @@ class Player {
     this.pictures.over = this.picture("attacked", "over");
     this.stage = this.find(".stage");
     this.scrub = this.find(".scrub");
-    this.asked = new Set();
     this.divide(50);
     this.listen();
   }
@@ -77,26 +78,37 @@ class Player {
 
   receive(data) {
     keep(data.parcels);
-    const missing = [data.labels, ...data.film.map((moment) => moment.parcel)].filter((digest) => !fetched(digest));
+    this.needed = [data.labels, ...data.film.map((moment) => moment.parcel)];
+    if (this.missing().length) {
+      this.asking ??= setTimeout(() => this.complain(), PATIENCE);
+      return;
+    }
     letGo();
-    if (missing.length) return this.complain(missing);
-    this.asked.clear();
     const fresh = data.id !== this.id;
     this.id = data.id;
     this.film = data.film.map((moment) => ({ ...moment, ...parcels.get(moment.parcel) }));
-    this.find(".player .note").textContent = [data.note, STILL.matches ? STILLNESS : ""].join(" ");
-    this.find(".player").classList.toggle("alone", this.film.length === 1);
-    this.scrub.max = this.film.at(-1).update;
     if (!fresh) return;
     this.pause();
+    this.set(data);
     this.table.about(parcels.get(data.labels), this.film);
     this.goTo(this.nearest(data.shown));
   }
 
-  complain(missing) {
-    const unasked = missing.filter((digest) => !this.asked.has(digest));
-    unasked.forEach((digest) => this.asked.add(digest));
-    if (unasked.length) this.ask(unasked);
+  missing() {
+    return this.needed.filter((digest) => !fetched(digest));
+  }
+
+  complain() {
+    this.asking = null;
+    const missing = this.missing();
+    if (missing.length) this.ask(missing);
+  }
+
+  set(data) {
+    this.root.querySelectorAll("section").forEach((part) => (part.hidden = false));
+    this.find(".player .note").textContent = [data.note, STILL.matches ? STILLNESS : ""].join(" ");
+    this.find(".player").classList.toggle("alone", this.film.length === 1);
+    this.scrub.max = this.film.at(-1).update;
   }
 
   // --- where it is
@@ -139,7 +151,7 @@ class Player {
 
   play() {
     if (this.index === this.film.length - 1) this.goTo(0);
-    clearTimeout(this.resting);
+    this.pause();
     this.timer = setInterval(() => this.advance(), STILL.matches ? PACE.still : PACE.moving);
     this.draw();
   }
@@ -150,6 +162,7 @@ class Player {
   }
 
   pause() {
+    clearTimeout(this.resting);
     clearInterval(this.timer);
     this.timer = null;
   }
@@ -224,8 +237,6 @@ class Player {
     this.divide(Math.round(Math.max(0, Math.min(1, (event.clientX - left) / width)) * 100));
   }
 }
-
-const STILLNESS = "Because this device asks for less motion, Play shows one update a second and there is no flicker.";
 
 class Labels {
   constructor(root) {

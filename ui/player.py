@@ -32,7 +32,7 @@ Floats = NDArray[np.floating]
 Parcels = dict[str, dict[str, Any]]
 FRAMES = 24
 """Moments of one attack that the player shows at most."""
-FILM_BYTES = 2_400_000
+FILM_BYTES = 3_000_000
 """What they may take together as they are sent; of large pictures there are fewer."""
 SIDE = 320
 """Pictures with a longer side, in pixels, are reduced to this for the player."""
