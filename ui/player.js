@@ -54,6 +54,7 @@ class Player {
   picture(figure, kind = "") {
     const image = new Image();
     image.className = kind;
+    image.draggable = false; // so that the divider can be dragged on it
     image.src = PLAIN;
     image.addEventListener("load", () => {
       image.classList.toggle("small", Math.max(image.naturalWidth, image.naturalHeight) <= SMALL);

@@ -38,10 +38,15 @@ def made() -> tuple[AttackRun, list[Frame]]:
     return AttackRun.finished(request, result), moments
 
 
-st.set_page_config(layout="wide")
-st.title("Player")
-labels = (HOSTILE, *(f"class {i}" for i in range(1, CLASSES)))
-run, moments = made()
-frame = play(replace(MODELS["gtsrb-onehot"], labels=labels), WANTED, run, moments, UPDATES)
-st.session_state["drawn"] = st.session_state.get("drawn", 0) + 1
-st.text(f"Server: update {frame.update}, drawn {st.session_state['drawn']} times.")
+def main() -> None:
+    st.set_page_config(layout="wide")
+    st.title("Player")
+    labels = (HOSTILE, *(f"class {i}" for i in range(1, CLASSES)))
+    run, moments = made()
+    frame = play(replace(MODELS["gtsrb-onehot"], labels=labels), WANTED, run, moments, UPDATES)
+    st.session_state["drawn"] = st.session_state.get("drawn", 0) + 1
+    st.text(f"Server: update {frame.update}, drawn {st.session_state['drawn']} times.")
+
+
+if __name__ == "__main__":
+    main()
