@@ -16,6 +16,7 @@ from ui.backend import Prediction, models
 from ui.controls import choose_canvas, choose_settings, choose_target, describe_change
 from ui.frame import framed
 from ui.loading import POLL, set_scene, wait_for
+from ui.player import play
 from ui.readout import names, wish
 from ui.request import Request
 from ui.runner import AttackRun
@@ -50,15 +51,9 @@ def laboratory(request: Request, spec: ModelSpec, now: Prediction, picture: Any,
     player(request, run, picture, nothing_to_do=reads(now.decoded, np.array(request.target)))
     original = picture.transpose(2, 0, 1) / 255
     moments = views.frames(run, original, now)
-    frame = scrub(run, moments)
-    views.pictures(spec, moments[0], frame)
-    left, right = st.columns([3, 2])
-    with left:
-        st.subheader("Labels")
-        views.label_table(spec, now, frame.seen, request.target)
-    with right:
-        st.subheader("Measures")
-        views.metrics(moments[0], frame)
+    frame = play(spec, request.target, run, moments, views.best_frame(run, moments).update)
+    st.subheader("Measures")
+    views.metrics(moments[0], frame)
     if run and run.steps:
         views.curves(spec, request.target, run.steps, frame.update)
         st.subheader("What happened")
@@ -115,21 +110,6 @@ def summary(run: AttackRun) -> str:
         f"Reads as **{read}** now: {result.n_it} updates, {passes} backward pass{'es' * (passes != 1)}, "
         f"{result.seconds:.1f} s, L2 {result.distortion.l2:.3f}."
     )
-
-
-def scrub(run: AttackRun | None, moments: list[views.Frame]) -> views.Frame:
-    """The slider over the updates; while the attack runs, the latest one."""
-    best = views.best_frame(run, moments)
-    if run is None or run.busy or len(moments) == 1:
-        return best
-    update = st.select_slider(
-        "Update",
-        range(len(moments)),
-        value=best.update,
-        format_func=lambda i: moments[i].title + " (result)" * (run.ended and i == best.update),
-        key=f"scrub-{id(run)}-{len(moments)}",
-    )
-    return moments[update]
 
 
 def downloads(run: AttackRun) -> None:

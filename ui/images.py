@@ -34,14 +34,23 @@ def to_picture(image: Floats) -> NDArray[np.uint8]:
     return np.round(np.moveaxis(image, 0, 2) * 255).astype(np.uint8)
 
 
-def perturbation_map(original: Floats, image: Floats, gain: float | None = None) -> tuple[NDArray[np.uint8], float]:
-    """The signed change of brightness (mean over channels) as a picture (H, W, 3), and its gain.
+def signed_change(original: Floats, image: Floats, gain: float | None = None) -> tuple[Floats, float]:
+    """The change of brightness (mean over channels) times a gain, (H, W) clipped to [-1, 1]; and the gain.
 
-    Zero is near-white, darker pixels are blue, brighter ones orange; full colour at change = 1 / gain. Unless given
-    that is the 99.9th percentile of |change|, and the gain is 1 where nothing changed.
+    Unless given, the gain brings the 99.9th percentile of |change| to 1; it is 1 where nothing changed.
     """
     change = (image.astype(np.float64) - original).mean(0)
-    limit = 1 / gain if gain else float(np.quantile(np.abs(change), 0.999)) or 1.0
-    amount = np.clip(change / limit, -1, 1)[..., None]
-    colour = np.where(amount < 0, BLUE, ORANGE)
-    return np.round(MIDDLE + np.abs(amount) * (colour - MIDDLE)).astype(np.uint8), 1 / limit
+    gain = gain or 1 / (float(np.quantile(np.abs(change), 0.999)) or 1.0)
+    return np.clip(change * gain, -1, 1), gain
+
+
+def colours(amount: Floats) -> NDArray[np.uint8]:
+    """Signed amounts (...) in [-1, 1] as colours (..., 3): zero near-white, negative blue, positive orange."""
+    colour = np.where(amount[..., None] < 0, BLUE, ORANGE)
+    return np.round(MIDDLE + np.abs(amount)[..., None] * (colour - MIDDLE)).astype(np.uint8)
+
+
+def perturbation_map(original: Floats, image: Floats, gain: float | None = None) -> tuple[NDArray[np.uint8], float]:
+    """The signed change of brightness as a picture (H, W, 3), blue where darker, orange where brighter; its gain."""
+    amount, gain = signed_change(original, image, gain)
+    return colours(amount), gain

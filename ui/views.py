@@ -1,4 +1,4 @@
-"""The attack lab's right side: pictures, labels, metrics and curves of one attack at one update."""
+"""Below the attack lab's player: the moments of an attack, metrics and curves at one of them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from jma_core.metrics import distortion
-from jma_core.records import FREE, Phase, Step
-from models.cards import Kind, ModelSpec
+from jma_core.records import Phase, Step
+from models.cards import ModelSpec
 from ui import figures
 from ui.backend import Prediction
-from ui.images import perturbation_map, show, to_picture
-from ui.readout import confidences, constraint_names, names, present
+from ui.readout import constraint_names
 from ui.request import Target
 from ui.runner import AttackRun
 
@@ -55,56 +54,6 @@ def best_frame(run: AttackRun | None, moments: list[Frame]) -> Frame:
         return moments[-1]
     l2 = run.result.distortion.l2
     return min(moments, key=lambda frame: abs((frame.step.l2 if frame.step else 0.0) - l2))
-
-
-def pictures(spec: ModelSpec, original: Frame, frame: Frame) -> None:
-    """Original, attacked and signed perturbation, side by side."""
-    left, middle, right = st.columns(3)
-    with left:
-        show(to_picture(original.image), f"Original: {names(spec, original.seen.decoded)}")
-    with middle:
-        show(to_picture(frame.image), f"Attacked: {names(spec, frame.seen.decoded)}")
-    with right:
-        signed, gain = perturbation_map(original.image, frame.image)
-        amplified = "none yet" if frame.step is None else f"× {gain:.0f}, blue darker, orange brighter"
-        show(signed, f"Perturbation: {amplified}")
-
-
-def label_table(spec: ModelSpec, before: Prediction, now: Prediction, target: Target) -> None:
-    """Labels before, now and wanted; of many classes, those that matter."""
-    sure_before, sure_now = confidences(spec, before.logits), confidences(spec, now.logits)
-    if spec.encoding is Kind.MULTI_LABEL:
-        flags = list(zip(before.decoded, now.decoded, target, strict=True))
-        shown = sorted(range(len(flags)), key=lambda i: (_outcome(*flags[i]) in UNCHANGED, -sure_now[i]))
-        outcome = {i: _outcome(*flags[i]) for i in shown}
-    else:
-        top = [i for sure in (sure_before, sure_now) for i in np.argsort(-sure, kind="stable")[:4].tolist()]
-        shown = list(dict.fromkeys([target, *present(now.decoded), *present(before.decoded), *top]))
-        outcome = {target: "yes ✓ reached" if present(now.decoded) == [target] else "yes … not yet"}
-    columns = {
-        "before": st.column_config.NumberColumn(format="percent", width=60),
-        "now": st.column_config.ProgressColumn(min_value=0.0, max_value=1.0, format="percent", width=95),
-        "wanted": st.column_config.TextColumn(width=105),
-    }
-    rows = {
-        "label": [spec.labels[i] for i in shown],
-        "before": [float(sure_before[i]) for i in shown],
-        "now": [float(sure_now[i]) for i in shown],
-        "wanted": [outcome.get(i, "") for i in shown],
-    }
-    st.dataframe(rows, column_config=columns, hide_index=True, height="content")
-
-
-UNCHANGED = {"present, kept", "absent, kept", "either"}
-
-
-def _outcome(before: bool, now: bool, wanted: int) -> str:
-    if wanted == FREE:
-        return "either" if now == before else "either, changed"
-    state = "present" if wanted else "absent"
-    if now == wanted:
-        return f"{state}, kept" if before == wanted else f"{state} ✓ flipped"
-    return f"{state} ✗ collateral" if before == wanted else f"{state} … not yet"
 
 
 def metrics(original: Frame, frame: Frame) -> None:

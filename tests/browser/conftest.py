@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import os
 import re
@@ -37,7 +38,6 @@ HARMLESS = re.compile(r"/(models|geometry|learn|runs)/_stcore/(health|host-confi
 """Streamlit looks for its server below a deep link first, and drops a picture at once when the page has replaced it."""
 OFFLINE = dict.fromkeys(["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"], "http://127.0.0.1:9")
 """In the environment of servers: their own requests to other hosts go nowhere."""
-LOADED_PICTURES = "pictures => pictures.filter(each => each.complete && each.naturalWidth).map(each => each.src)"
 BROKEN_PICTURES = "pictures => pictures.filter(each => each.complete && !each.naturalWidth).map(each => each.src)"
 
 expect.set_options(timeout=PATIENCE * 1000)
@@ -61,13 +61,13 @@ def browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def serving(log: Path) -> Iterator[str]:
+def serving(log: Path, script: str = "app.py") -> Iterator[str]:
     """A cold server of its own, as ``streamlit run app.py`` starts it; gives its address, and ends with the block."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true"]
+    command = [sys.executable, "-m", "streamlit", "run", script, "--server.headless", "true"]
     with log.open("w") as output:
         server = subprocess.Popen(
             [*command, "--server.port", str(port)],
@@ -135,14 +135,25 @@ class Visit:
 
 @pytest.fixture
 def visit(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callable[..., Visit]]:
-    """Opens tabs: visit("/models", width=380, scheme="dark"). At the end none of them may show or have had an error."""
+    """Opens tabs: visit("/models", width=380, scheme="dark"). At the end none of them may show or have had an error.
+
+    ``prepare`` is done to the tab before it is opened.
+    """
     visits: list[Visit] = []
     contexts = []
 
-    def visit(path: str = "/", *, host: str = "", width: int = 1440, scheme: Any = "light") -> Visit:
+    def visit(
+        path: str = "/",
+        *,
+        host: str = "",
+        width: int = 1440,
+        scheme: Any = "light",
+        motion: Any = "reduce",
+        prepare: Callable[[Page], Any] = lambda _: None,
+    ) -> Visit:
         host = host or request.getfixturevalue("server")
         context = browser.new_context(
-            base_url=host, viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
+            base_url=host, viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion=motion
         )
         context.set_default_timeout(PATIENCE * 1000)
         contexts.append(context)
@@ -164,6 +175,7 @@ def visit(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callable
         context.route("**/*", guard)
         opened.page.on("console", note)
         opened.page.on("pageerror", lambda error: opened.errors.append(str(error)))
+        prepare(opened.page)
         opened.go(path)
         return opened
 
@@ -284,23 +296,19 @@ class Lab:
         return self
 
     def update(self) -> int:
-        """The update that the slider shows."""
+        """The update that the player shows."""
         return int(self.slider.input_value())
 
+    def figure(self, caption: str) -> Locator:
+        """The player's picture above a caption that begins so."""
+        return self.page.get_by_role("figure").filter(has_text=caption).locator("img").first
+
     def picture(self, caption: str) -> NDArray[np.uint8]:
-        """The picture (H, W, 3) above a caption that begins so, as the server sends it to the browser."""
+        """Its pixels (H, W, 3), as the server has sent them to the browser."""
         self.idle()
-        images = self.page.get_by_test_id("stImage").filter(has_text=caption).locator("img")
-        deadline = time.monotonic() + PATIENCE
-        while True:  # while the page is redrawn, the picture before may still be there, or gone from the server
-            sources = images.evaluate_all(LOADED_PICTURES)
-            reply = self.page.request.get(sources[0]) if len(sources) == 1 else None
-            if reply and reply.ok:
-                break
-            assert time.monotonic() < deadline, f"not one picture above {caption!r}: {sources}"
-            self.page.wait_for_timeout(50)
-        assert reply.headers["content-type"] == "image/png"
-        return np.asarray(Image.open(io.BytesIO(reply.body())).convert("RGB"))
+        head, _, body = str(self.figure(caption).get_attribute("src")).partition(",")
+        assert head == "data:image/png;base64"
+        return np.asarray(Image.open(io.BytesIO(base64.b64decode(body))).convert("RGB"))
 
     def idle(self) -> None:
         """Wait until the server has drawn the page."""

@@ -108,7 +108,7 @@ def test_a_model_of_ones_own_is_added_and_attacked_with_a_few_clicks(forgetful: 
     expect(page.get_by_role("combobox", name="Model")).to_have_value("Toy colours")
     lab.ready().button("Run").click()
     expect(lab.success).to_contain_text("Reads as")
-    assert lab.picture("Original:").shape == (256, 256, 3)
+    assert lab.picture("Original:").shape == (32, 32, 3)
     record = json.loads(lab.download("Record (JSON)"))
     assert record["request"]["model"].startswith("file:toy#")
     assert record["success"] is True

@@ -162,9 +162,37 @@ def says(at: AppTest, text: str) -> bool:
     return any(text in each for each in texts(at))
 
 
+def sent(at: AppTest) -> dict[str, Any]:
+    """What the player is sent when the browser has kept nothing of it."""
+    at.session_state["sent"] = set()
+    return json.loads(at.run().main.get("bidi_component")[0].proto.json)
+
+
+def moment(at: AppTest) -> dict[str, Any]:
+    """What the player is to show first."""
+    data = sent(at)
+    (shown,) = (each for each in data["film"] if each["update"] == data["shown"])
+    return shown | data["parcels"][shown["parcel"]]
+
+
 def captions(at: AppTest) -> list[str]:
-    """Captions of the three large pictures."""
-    return [caption for image in at.main.get("imgs") or at.main.image for caption in image.captions]
+    """What the player is to write below its three pictures."""
+    data, shown = sent(at), moment(at)
+    original = data["parcels"][data["film"][0]["parcel"]]["reads"]
+    return [f"Original: {original}", f"Attacked: {shown['reads']}", f"Perturbation: {shown['change']}"]
+
+
+def outcomes(at: AppTest) -> dict[str, str]:
+    """What became of each label."""
+    data, shown = sent(at), moment(at)
+    labels = data["parcels"][data["labels"]]
+    return {name: labels["outcomes"][letter] for name, letter in zip(labels["names"], shown["outcomes"], strict=True)}
+
+
+def go_to(at: AppTest, update: int) -> AppTest:
+    """What the browser tells when the player has come to rest at an update."""
+    at.session_state["player"] = {"at": {"id": sent(at)["id"], "update": update}}
+    return at.run()
 
 
 def measures(at: AppTest) -> dict[str, str]:
@@ -262,7 +290,7 @@ print(json.dumps({
     "exceptions": [e.value for e in at.exception],
     "success": [e.value for e in at.success],
     "info": [e.value for e in at.info],
-    "captions": [c for image in at.main.get("imgs") or at.main.image for c in image.captions],
+    "player": json.loads(at.main.get("bidi_component")[0].proto.json),
     "downloads": len(at.get("download_button")),
     "enabled": [b.label for b in at.main.button if not b.disabled],
     "title": [e.value for e in at.title],
@@ -280,8 +308,10 @@ def test_the_first_paint_shows_a_finished_attack_and_needs_no_torch() -> None:
     assert page["title"] == ["Attack lab"]
     _, _, wanted = swap(DEFAULT, seen(DEFAULT, "cat"))
     before = words(reading(DEFAULT, seen(DEFAULT, "cat")))
-    assert page["captions"][:2] == [f"Original: {before}", f"Attacked: {words(wanted)}"]
-    assert page["captions"][2].startswith("Perturbation: ×")
+    first, *_, last = (page["player"]["parcels"][each["parcel"]] for each in page["player"]["film"])
+    assert (first["reads"], last["reads"]) == (before, words(wanted))
+    assert page["player"]["shown"] == page["player"]["film"][-1]["update"]
+    assert last["change"].startswith("×")
     assert page["success"][0].startswith(f"Reads as **{words(wanted)}** now")
     assert page["downloads"] == 2  # the picture, which has to be fitted to 8 bits, waits for the network
     assert page["enabled"] == ["Run again", "Reset"]
@@ -388,21 +418,41 @@ def test_reset_ends_a_running_attack_and_shows_the_original(slow: AppTest) -> No
     assert enabled(lab) == {"Step", "Run"}
 
 
-def test_the_slider_shows_each_update_as_it_was(lab: AppTest) -> None:
+def test_the_page_follows_the_player_to_each_update(lab: AppTest) -> None:
     steps = shown(lab).steps
-    slider = widget(lab.select_slider, "Update")
-    assert slider.options[0] == "0: original"
-    assert len(slider.options) == len(steps) + 1 >= 3
-    slider.set_value(0).run()
+    film = sent(lab)["film"]
+    assert film[0]["title"] == "0: original"
+    assert [each["update"] for each in film] == list(range(len(steps) + 1))
+    assert len(film) >= 3
+    go_to(lab, 0)
     before = words(reading(DEFAULT, seen(DEFAULT, "cat")))
     assert captions(lab)[:2] == [f"Original: {before}", f"Attacked: {before}"]
     assert measures(lab)["L2"] == "0.000"
     for number, step in enumerate(steps[:3], start=1):
-        widget(lab.select_slider, "Update").set_value(number).run()
+        go_to(lab, number)
         assert measures(lab)["L2"] == f"{step.l2:.3f}"
         assert measures(lab)["Backward passes"] == str(step.backward)
         there = [label for label, is_there in zip(MODELS[DEFAULT].labels, step.decoded, strict=True) if is_there]
         assert captions(lab)[1] == f"Attacked: {words(there)}"
+
+
+def test_where_the_player_was_does_not_matter_to_another_attack(lab: AppTest) -> None:
+    go_to(lab, 1)
+    settle(press(lab, "birds"))
+    assert measures(lab)["L2"] == "0.000"
+    settle(press(lab, "Run"))
+    result = check_success(lab)
+    assert measures(lab)["L2"] == f"{result.distortion.l2:.3f}"
+    assert moment(lab)["title"].endswith(" (result)")
+
+
+def test_what_was_sent_is_not_sent_again_unless_the_browser_asks(lab: AppTest) -> None:
+    everything = sent(lab)["parcels"]
+    data = json.loads(lab.run().main.get("bidi_component")[0].proto.json)
+    assert data["parcels"] == {}
+    assert {each["parcel"] for each in data["film"]} | {data["labels"]} == everything.keys()
+    settle(press(lab, "Reset"))
+    assert json.loads(lab.main.get("bidi_component")[0].proto.json)["parcels"] == {}, "the same original and labels"
 
 
 def test_an_attack_that_misses_its_target_says_so_and_offers_no_files(lab: AppTest) -> None:
@@ -597,10 +647,10 @@ def test_multi_label_adds_a_label_beside_the_ones_there(lab: AppTest) -> None:
     assert says(lab, f"Flips 1 of 24: add **{new}**.")
     settle(press(lab, "Run"))
     assert np.flatnonzero(check_success(lab).decoded).tolist() == wanted
-    outcome = lab.main.dataframe[0].value.set_index("label")["wanted"]
-    assert outcome[new] == "present ✓ flipped"
-    assert set(outcome[there]) == {"present, kept"}
-    assert set(outcome.drop([new, *there])) == {"absent, kept"}
+    outcome = outcomes(lab)
+    assert outcome.pop(new) == "✓ flipped as asked"
+    assert set(outcome.values()) == {"kept"}
+    assert sorted(moment(lab)["now"]) == wanted
 
 
 def test_labels_that_are_not_held_float(lab: AppTest) -> None:
@@ -618,9 +668,9 @@ def test_labels_that_are_not_held_float(lab: AppTest) -> None:
     assert len(attack.result.steps[-1].values) == 2
     read = dict(zip(labels, attack.result.decoded, strict=True))
     assert (read[following], read[strongest]) == (True, False)
-    outcome = lab.main.dataframe[0].value.set_index("label")["wanted"]
-    assert outcome[following] == "present ✓ flipped"
-    assert set(outcome.drop([following, strongest])) <= {"either", "either, changed"}
+    outcome = outcomes(lab)
+    assert outcome.pop(following) == outcome.pop(strongest) == "✓ flipped as asked"
+    assert set(outcome.values()) <= {"free", "free, changed"}
 
 
 def test_a_photo_is_attacked_at_its_own_size_and_in_a_part_only(signs: AppTest) -> None:
@@ -1024,7 +1074,9 @@ def test_without_weights_a_photo_that_was_never_read_can_still_be_looked_at(no_f
     assert came_true(PATIENCE, lambda: failed(DEFAULT))
     press(at, "espresso")
     assert not at.exception, [each.value for each in at.exception]
-    assert captions(at) == ["espresso.png, as the network will see it"]
+    assert [caption for image in at.main.get("imgs") or at.main.image for caption in image.captions] == [
+        "espresso.png, as the network will see it"
+    ]
     assert says(at, "This model cannot be used. Its weights are missing")
 
 

@@ -1,0 +1,52 @@
+"""A page with nothing but the player, for its tests: a made-up attack on 1000 classes, and what the server knows of it.
+
+The first class has a hostile name. In 30 updates the logits go from a picture of the second class to one of the third.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import streamlit as st
+
+from models.registry import ASSETS, MODELS
+from ui.archive import unpack
+from ui.backend import Prediction
+from ui.player import play
+from ui.runner import AttackRun
+from ui.views import Frame
+
+CLASSES, UPDATES, BEFORE, WANTED = 1000, 30, 1, 2
+HOSTILE = "<img src=x onerror=document.title='hacked'>"
+
+
+@st.cache_resource
+def made() -> tuple[AttackRun, list[Frame]]:
+    random = np.random.default_rng(0)
+    request, result = unpack((ASSETS / "example.npz").read_bytes())
+    image = random.random((3, 32, 32)).astype(np.float32)
+    change = random.normal(0, 0.05, image.shape).astype(np.float32)
+    start, end = random.normal(0, 1, (2, CLASSES))
+    start[[BEFORE, WANTED]], end[[BEFORE, WANTED]] = (9, 7), (8, 9)
+    moments = []
+    for update in range(UPDATES + 1):
+        weight = update / UPDATES
+        attacked, z = np.clip(image + weight * change, 0, 1), start + weight * (end - start)
+        seen = Prediction(z, np.array(z.argmax()))
+        step = replace(result.steps[0], image=attacked, logits=z, decoded=seen.decoded, forward=update, l2=weight)
+        moments.append(Frame(update, f"{update}: step" if update else "0: original", attacked, seen, step))
+    moments[0] = replace(moments[0], step=None)
+    return AttackRun.finished(request, result), moments
+
+
+def main() -> None:
+    st.set_page_config(layout="wide")
+    st.title("Player")
+    labels = (HOSTILE, *(f"class {i}" for i in range(1, CLASSES)))
+    run, moments = made()
+    frame = play(replace(MODELS["gtsrb-onehot"], labels=labels), WANTED, run, moments, UPDATES)
+    st.session_state["drawn"] = st.session_state.get("drawn", 0) + 1
+    st.text(f"Server: update {frame.update}, drawn {st.session_state['drawn']} times.")
+
+
+if __name__ == "__main__":
+    main()

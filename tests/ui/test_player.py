@@ -1,0 +1,341 @@
+"""What the player is sent: pixels, margins and outcomes of each moment, and which moments there are."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from jma_core import ECOC, AttackResult, MultiLabel, OneHot
+from jma_core.records import Phase, Step
+from models.cards import Kind, ModelSpec
+from models.registry import DEFAULT, MODELS
+from ui import player
+from ui.backend import Prediction
+from ui.images import BLUE, MIDDLE, ORANGE, perturbation_map
+from ui.player import FILM_BYTES, FRAMES, OUTCOMES, SHADES, SIDE, Film, choose, margins, moment, reduced, scores
+from ui.readout import confidences, names
+from ui.request import Request, Target
+from ui.runner import AttackRun
+from ui.views import Frame, best_frame, frames
+
+ONE_HOT, CODE = "gtsrb-onehot", "cifar10-ecoc16"
+
+
+def decoded(url: str) -> Image.Image:
+    head, _, body = url.partition(",")
+    assert head == "data:image/png;base64"
+    return Image.open(io.BytesIO(base64.b64decode(body)))
+
+
+def outcomes(parcel: dict[str, Any]) -> list[str]:
+    return [OUTCOMES[letter] for letter in parcel["outcomes"]]
+
+
+@pytest.fixture
+def attack(example: tuple[Request, AttackResult]) -> tuple[ModelSpec, Target, list[Frame], int]:
+    """The stored example: its model, its target, its moments and the best of them."""
+    request, result = example
+    run = AttackRun.finished(request, result)
+    moments = frames(run, result.original, Prediction(result.logits_before, result.decoded_before))
+    return MODELS[request.model], request.target, moments, best_frame(run, moments).update
+
+
+def original(image: NDArray[Any], z: NDArray[Any], read: Any) -> Frame:
+    return Frame(0, "0: original", image, Prediction(z, np.array(read)), None)
+
+
+def later(first: Frame, update: int, image: NDArray[Any], z: NDArray[Any], read: Any) -> Frame:
+    nothing = np.zeros(0)
+    step = Step(
+        iteration=update, phase=Phase.WALK, image=image, logits=z, decoded=np.array(read), success=False,
+        values=nothing, active=nothing.astype(np.int64), multipliers=nothing, predicted=nothing,
+        realised=nothing, full_length=1.0, l2=float(np.linalg.norm(image - first.image)), moved=0.1,
+        forward=2 * update, backward=update, seconds=0.1, certificate=None,
+    )  # fmt: skip
+    return Frame(update, f"{update}: step", image, Prediction(z, step.decoded), step)
+
+
+@pytest.fixture
+def walk() -> Callable[..., list[Frame]]:
+    """An attack of so many updates on noise of a size, by the sign classifier: it never leaves class 0."""
+
+    def walk(updates: int, side: int = 8) -> list[Frame]:
+        random = np.random.default_rng(0)
+        image = random.random((3, side, side)).astype(np.float32)
+        z = np.zeros(len(MODELS[ONE_HOT].labels))
+        z[0] = 1
+        first = original(image, z, 0)
+        noise = random.normal(0, 0.01, image.shape).astype(np.float32)
+        return [first, *(later(first, i, image + i / updates * noise, z, 0) for i in range(1, updates + 1))]
+
+    return walk
+
+
+# --- one moment
+
+
+def test_the_pictures_are_the_rounded_images_pixel_by_pixel(attack: tuple[Any, ...]) -> None:
+    spec, target, moments, _ = attack
+    for frame in (moments[0], moments[1], moments[-1]):
+        picture = decoded(moment(spec, target, moments[0], frame)["picture"])
+        assert picture.mode == "RGB"
+        np.testing.assert_array_equal(np.asarray(picture), np.rint(frame.image.transpose(1, 2, 0) * 255))
+
+
+def test_the_map_is_the_perturbation_map_to_half_a_shade(attack: tuple[Any, ...]) -> None:
+    spec, target, moments, best = attack
+    parcel = moment(spec, target, moments[0], moments[best])
+    signed, gain = perturbation_map(moments[0].image, moments[best].image)
+    shown = np.asarray(decoded(parcel["map"]).convert("RGB")).astype(int)
+    widest = max(np.abs(BLUE - MIDDLE).max(), np.abs(ORANGE - MIDDLE).max())
+    assert np.abs(shown - signed).max() <= widest / (SHADES - 1) + 1
+    assert len(np.unique(shown.reshape(-1, 3), axis=0)) <= SHADES
+    assert parcel["change"] == f"× {gain:.0f}, blue darker, orange brighter"
+
+
+def test_the_original_has_a_neutral_map_and_no_change(attack: tuple[Any, ...]) -> None:
+    spec, target, moments, _ = attack
+    parcel = moment(spec, target, moments[0], moments[0])
+    assert (np.asarray(decoded(parcel["map"]).convert("RGB")) == MIDDLE).all()
+    assert (parcel["change"], parcel["l2"]) == ("none yet", "0.000")
+
+
+def test_what_is_read_its_confidence_and_the_distance_are_those_of_the_step(attack: tuple[Any, ...]) -> None:
+    spec, target, moments, best = attack
+    frame = moments[best]
+    parcel = moment(spec, target, moments[0], frame)
+    assert parcel["reads"] == names(spec, frame.seen.decoded)
+    assert parcel["now"] == np.flatnonzero(frame.seen.decoded).tolist()
+    assert parcel["l2"] == f"{np.linalg.norm(frame.image - moments[0].image):.3f}"
+    np.testing.assert_allclose(parcel["sure"], confidences(spec, frame.seen.logits), atol=5e-4)
+    np.testing.assert_allclose(parcel["scores"], frame.seen.logits, rtol=5e-4)
+
+
+def test_a_large_picture_is_shown_as_the_means_of_its_parts(walk: Callable[..., list[Frame]]) -> None:
+    first, last = walk(1, 2 * SIDE)
+    parcel = moment(MODELS[ONE_HOT], 1, first, last)
+    means = last.image.reshape(3, SIDE, 2, SIDE, 2).mean((2, 4))
+    shown = np.asarray(decoded(parcel["picture"])).astype(int)
+    assert np.abs(shown - means.transpose(1, 2, 0) * 255).max() <= 0.5 + 1e-3
+    assert decoded(parcel["map"]).size == (SIDE, SIDE)
+    _, gain = perturbation_map(reduced(first.image), reduced(last.image))
+    assert parcel["change"].startswith(f"× {gain:.0f},")
+
+
+@pytest.mark.parametrize(("size", "shown"), [((32, 32), (32, 32)), ((SIDE, 40), (SIDE, 40)), ((600, 800), (240, 320))])
+def test_only_large_pictures_are_reduced_and_keep_their_shape(size: tuple[int, int], shown: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).random((3, *size)).astype(np.float32)
+    assert reduced(image).shape == (3, *shown)
+    if size == shown:
+        assert reduced(image) is image
+
+
+# --- margins and outcomes, against the encodings of the engine
+
+
+def test_margins_of_labels_are_the_constraints_of_a_full_target() -> None:
+    spec, random = MODELS[DEFAULT], np.random.default_rng(1)
+    z, target = random.normal(0, 3, spec.outputs), tuple(random.integers(0, 2, spec.outputs).tolist())
+    expected = MultiLabel(torch.tensor(spec.thresholds)).constraints(target).values(torch.from_numpy(z))
+    np.testing.assert_allclose(margins(spec, z, target), expected, rtol=1e-6)
+    np.testing.assert_array_equal(scores(spec, z), z)
+
+
+def test_a_free_label_is_right_on_both_sides_of_its_threshold() -> None:
+    spec = MODELS[DEFAULT]
+    z = np.array(spec.thresholds) + 0.5 * (-1) ** np.arange(spec.outputs)
+    np.testing.assert_allclose(margins(spec, z, (1, *[-1] * (spec.outputs - 1))), 0.5)
+
+
+def test_margins_of_classes_are_the_constraints_and_the_worst_of_them() -> None:
+    spec, t = MODELS[ONE_HOT], 7
+    for seed in range(3):
+        z = np.random.default_rng(seed).normal(0, 3, spec.outputs)
+        constraints = OneHot(spec.outputs).constraints(t)
+        values = constraints.values(torch.from_numpy(z)).numpy()
+        found = margins(spec, z, t)
+        np.testing.assert_allclose(found[constraints.labels.numpy()], values)
+        assert found[t] == pytest.approx(values.min())
+
+
+def test_margins_of_codewords_follow_the_decoder() -> None:
+    spec = MODELS[CODE]
+    assert spec.encoding is Kind.ECOC
+    encoding, signs = ECOC(spec.codebook), set()
+    for seed in range(40):
+        z = np.random.default_rng(seed).normal(0, 1.5, spec.outputs)
+        expected = encoding.scores(torch.from_numpy(z)).numpy()
+        np.testing.assert_allclose(scores(spec, z), expected)
+        found = margins(spec, z, 3)
+        rivals = np.delete(np.arange(len(spec.labels)), 3)
+        np.testing.assert_allclose(found[rivals], expected[3] - expected[rivals])
+        assert found[3] == pytest.approx(found[rivals].min())
+        assert (found[3] > 0) == (int(encoding.decode(torch.from_numpy(z))) == 3)
+        signs.add(found[3] > 0)
+    assert signs == {True, False}
+
+
+def test_the_outcome_of_every_kind_of_label_is_named() -> None:
+    spec = MODELS[DEFAULT]
+    image, n = np.zeros((3, 4, 4), np.float32), spec.outputs
+    before, now, target = np.zeros(n, bool), np.zeros(n, bool), [0] * n
+    cases = {
+        (1, 0, 0): "✓ flipped as asked",
+        (0, 1, 1): "✓ flipped as asked",
+        (0, 0, 1): "… not yet",
+        (1, 1, 0): "… not yet",
+        (1, 1, 1): "kept",
+        (0, 1, 0): "✗ collateral",
+        (1, 0, 1): "✗ collateral",
+        (1, 1, -1): "free",
+        (0, 1, -1): "free, changed",
+    }
+    for i, (was, is_now, wanted) in enumerate(cases):
+        before[i], now[i], target[i] = was, is_now, wanted
+    first = original(image, np.zeros(n), before)
+    found = outcomes(moment(spec, tuple(target), first, later(first, 1, image, np.zeros(n), now)))
+    assert found == [*cases.values(), *["kept"] * (n - len(cases))]
+
+
+def test_for_one_class_the_wanted_and_the_former_flip_and_a_third_is_collateral() -> None:
+    spec, image = MODELS[ONE_HOT], np.zeros((3, 4, 4), np.float32)
+    z = np.zeros(spec.outputs)
+    first = original(image, z, 4)
+    reached = outcomes(moment(spec, 2, first, later(first, 1, image, z, 2)))
+    assert [i for i, what in enumerate(reached) if what == "✓ flipped as asked"] == [2, 4]
+    assert set(np.delete(reached, [2, 4])) == {"kept"}
+    astray = outcomes(moment(spec, 2, first, later(first, 1, image, z, 9)))
+    assert (astray[2], astray[4], astray[9]) == ("… not yet", "✓ flipped as asked", "✗ collateral")
+
+
+def test_the_example_flips_what_it_was_asked_to_and_keeps_the_rest(attack: tuple[Any, ...]) -> None:
+    spec, target, moments, best = attack
+    found = dict(zip(spec.labels, outcomes(moment(spec, target, moments[0], moments[best])), strict=True))
+    asked = {
+        label
+        for label, was, wanted in zip(spec.labels, moments[0].seen.decoded, target, strict=True)
+        if bool(was) != bool(wanted)
+    }
+    assert {label for label, what in found.items() if what == "✓ flipped as asked"} == asked != set()
+    assert {what for label, what in found.items() if label not in asked} == {"kept"}
+
+
+# --- which moments
+
+
+def test_all_moments_of_a_short_attack_are_shown_beginning_with_the_result(attack: tuple[Any, ...]) -> None:
+    spec, target, moments, best = attack
+    data, parcels = Film().data(spec, target, moments, best, live=False, ended=True)
+    assert [each["update"] for each in data["film"]] == list(range(len(moments)))
+    assert data["shown"] == best
+    titles = [each["title"] for each in data["film"]]
+    assert titles[0] == "0: original"
+    assert [title for title in titles if title.endswith(" (result)")] == [titles[best]]
+    assert {each["parcel"] for each in data["film"]} | {data["labels"]} == parcels.keys()
+    for frame, each in zip(moments, data["film"], strict=True):
+        assert parcels[each["parcel"]] == moment(spec, target, moments[0], frame)
+    told = parcels[data["labels"]]
+    assert told["names"] == list(spec.labels)
+    assert told["wanted"] == [int(wanted) for wanted in target]
+    json.dumps([data, parcels])
+
+
+def test_a_long_attack_is_thinned_evenly_and_keeps_its_ends_and_its_result(walk: Callable[..., list[Frame]]) -> None:
+    moments = walk(200)
+    data, _ = Film().data(MODELS[ONE_HOT], 1, moments, 137, live=False, ended=True)
+    updates = [each["update"] for each in data["film"]]
+    assert len(updates) == FRAMES
+    assert {0, 137, 200} <= set(updates)
+    assert updates == sorted(set(updates))
+    assert np.diff(updates).max() <= 2 * 200 / FRAMES
+    assert data["shown"] == 137
+
+
+def test_large_pictures_are_thinned_to_the_budget(walk: Callable[..., list[Frame]]) -> None:
+    data, parcels = Film().data(MODELS[ONE_HOT], 1, walk(30, SIDE), 30, live=False, ended=True)
+    assert 3 <= len(data["film"]) < FRAMES
+    assert len(json.dumps(parcels)) <= FILM_BYTES * 1.02
+
+
+@pytest.mark.parametrize(("known", "room", "chosen"), [
+    (set(), 3, [0, 5, 10]),
+    (set(), 5, [0, 2, 5, 7, 10]),
+    ({1, 2}, 5, [0, 1, 2, 6, 10]),
+    ({1, 2, 3, 9}, 3, [0, 3, 10]),
+    ({5}, 99, list(range(11))),
+])  # fmt: skip
+def test_what_was_sent_is_shown_and_others_fill_the_gaps(known: set[int], room: int, chosen: list[int]) -> None:
+    assert choose(range(11), {0, 10}, known, room) == chosen
+
+
+def test_while_it_runs_only_what_is_new_is_added_in_growing_steps(walk: Callable[..., list[Frame]]) -> None:
+    moments, film, spec = walk(60), Film(), MODELS[ONE_HOT]
+    seen: list[int] = []
+    ids = set()
+    for made in range(1, 61):
+        data, _ = film.data(spec, 1, moments[: made + 1], made, live=True, ended=False)
+        updates = [each["update"] for each in data["film"]]
+        assert updates[0] == 0
+        assert data["shown"] == updates[-1]
+        assert made / player.PACE < updates[-1] <= made
+        assert set(seen) <= set(updates) | {0}
+        ids.add(data["id"])
+        seen = updates
+    assert len(ids) == len(seen) - 1  # something new to be shown each time that there is a new picture, and only then
+    ended, _ = film.data(spec, 1, moments, 60, live=False, ended=True)
+    updates = [each["update"] for each in ended["film"]]
+    assert len(updates) == FRAMES
+    assert set(seen) <= set(updates)
+    assert ended["id"] not in ids
+
+
+def test_a_paused_attack_shows_its_newest_update(walk: Callable[..., list[Frame]]) -> None:
+    moments, film = walk(60), Film()
+    for made in range(1, 40):
+        data, _ = film.data(MODELS[ONE_HOT], 1, moments[: made + 1], made, live=False, ended=False)
+        assert data["shown"] == data["film"][-1]["update"] == made
+        assert len(data["film"]) == min(FRAMES, made + 1)
+
+
+def test_each_moment_is_made_once_and_the_same_again(attack: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, target, moments, best = attack
+    made: list[int] = []
+
+    def counted(spec: ModelSpec, target: Target, first: Frame, frame: Frame) -> dict[str, Any]:
+        made.append(frame.update)
+        return moment(spec, target, first, frame)
+
+    monkeypatch.setattr(player, "moment", counted)
+    film = Film()
+    first = film.data(spec, target, moments, best, live=False, ended=True)
+    assert film.data(spec, target, moments, best, live=False, ended=True) == first
+    assert sorted(made) == list(range(len(moments)))
+    other, _ = Film().data(spec, target, moments[:3], 2, live=False, ended=False)
+    assert other["id"] != first[0]["id"]
+
+
+def test_the_reduction_of_a_large_picture_is_told(walk: Callable[..., list[Frame]]) -> None:
+    small, _ = Film().data(MODELS[ONE_HOT], 1, walk(1), 1, live=False, ended=True)
+    large, _ = Film().data(MODELS[ONE_HOT], 1, walk(1, 640), 1, live=False, ended=True)
+    assert small["note"] == ""
+    assert "320 × 320 pixels" in large["note"]
+    assert "the attack works on 640 × 640" in large["note"]
+
+
+def test_a_thousand_labels_stay_small(walk: Callable[..., list[Frame]]) -> None:
+    many = replace(MODELS[ONE_HOT], labels=tuple(f"label {i}" for i in range(1000)))
+    z = np.random.default_rng(0).normal(0, 3, 1000)
+    first = original(walk(1)[0].image, z, int(z.argmax()))
+    parcel = moment(many, 5, first, later(first, 1, first.image, z, 5))
+    assert len(json.dumps(parcel)) < 25_000
+    assert len(parcel["margins"]) == len(parcel["scores"]) == len(parcel["sure"]) == 1000

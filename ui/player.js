@@ -1,0 +1,321 @@
+// The player of the attack lab. ui/player.py says what it is sent; what it shows is its own affair until that changes.
+
+const STILL = matchMedia("(prefers-reduced-motion: reduce)");
+const PACE = { moving: 350, still: 1000 }; // milliseconds an update while playing
+const FLICKER = 600; // milliseconds a picture: below two changes a second
+const REST = 200; // milliseconds after the last key until the page follows
+const ROWS = 60; // of the table, at once
+const KEPT = 128; // parcels
+const SMALL = 128; // pictures with shorter sides, in pixels, show their pixels
+const PATIENCE = 500; // milliseconds until what has not come is asked for
+const STILLNESS = "Because this device asks for less motion, Play shows one update a second and there is no flicker.";
+const PLAIN = "data:image/gif;base64,R0lGODlhAQABAAAAACw=";
+
+const parcels = new Map(); // what has come, by its digest; the one used longest ago first
+const players = new WeakMap(); // by the element that holds them
+
+export default function mount({ data, parentElement, setStateValue, setTriggerValue }) {
+  const player = players.get(parentElement) ?? new Player(parentElement);
+  players.set(parentElement, player);
+  player.tell = (update) => setStateValue("at", { id: data.id, update });
+  player.ask = (missing) => setTriggerValue("missing", missing);
+  player.receive(data);
+  return () => player.pause();
+}
+
+function keep(sent) {
+  for (const [digest, parcel] of Object.entries(sent)) parcels.set(digest, parcel);
+}
+
+function fetched(digest) {
+  const parcel = parcels.get(digest);
+  parcels.delete(digest);
+  if (parcel) parcels.set(digest, parcel);
+  return parcel;
+}
+
+function letGo() {
+  for (const digest of [...parcels.keys()].slice(0, -KEPT)) parcels.delete(digest);
+}
+
+class Player {
+  constructor(root) {
+    this.root = root;
+    this.find = (selector) => root.querySelector(selector);
+    this.table = new Labels(this.find(".labels"));
+    this.pictures = Object.fromEntries(["original", "attacked", "map"].map((name) => [name, this.picture(name)]));
+    this.pictures.over = this.picture("attacked", "over");
+    this.stage = this.find(".stage");
+    this.scrub = this.find(".scrub");
+    this.divide(50);
+    this.listen();
+  }
+
+  picture(figure, kind = "") {
+    const image = new Image();
+    image.className = kind;
+    image.draggable = false; // so that the divider can be dragged on it
+    image.src = PLAIN;
+    image.addEventListener("load", () => {
+      image.classList.toggle("small", Math.max(image.naturalWidth, image.naturalHeight) <= SMALL);
+    });
+    this.find(`.${figure} .pane`).append(image);
+    return image;
+  }
+
+  listen() {
+    const on = (selector, event, act) => this.find(selector).addEventListener(event, act);
+    on(".transport", "click", (event) => this.go(event.target.closest("button")?.dataset.go));
+    on(".player", "keydown", (event) => this.press(event));
+    on(".scrub", "input", () => this.goTo(this.nearest(+this.scrub.value)));
+    on(".scrub", "change", () => this.rest());
+    on(".views", "change", (event) => this.view(event.target.value));
+    on(".divider input", "input", (event) => this.divide(+event.target.value));
+    for (const event of ["pointerdown", "pointermove"]) on(".attacked .pane", event, (e) => this.drag(e));
+    STILL.addEventListener("change", () => this.view("side"));
+  }
+
+  // --- what comes from the server
+
+  receive(data) {
+    keep(data.parcels);
+    this.needed = [data.labels, ...data.film.map((moment) => moment.parcel)];
+    if (this.missing().length) {
+      this.asking ??= setTimeout(() => this.complain(), PATIENCE);
+      return;
+    }
+    letGo();
+    const fresh = data.id !== this.id;
+    this.id = data.id;
+    this.film = data.film.map((moment) => ({ ...moment, ...parcels.get(moment.parcel) }));
+    if (!fresh) return;
+    this.pause();
+    this.set(data);
+    this.table.about(parcels.get(data.labels), this.film);
+    this.goTo(this.nearest(data.shown));
+  }
+
+  missing() {
+    return this.needed.filter((digest) => !fetched(digest));
+  }
+
+  complain() {
+    this.asking = null;
+    const missing = this.missing();
+    if (missing.length) this.ask(missing);
+  }
+
+  set(data) {
+    this.root.querySelectorAll("section").forEach((part) => (part.hidden = false));
+    this.find(".player .note").textContent = [data.note, STILL.matches ? STILLNESS : ""].join(" ");
+    this.find(".player").classList.toggle("alone", this.film.length === 1);
+    this.scrub.max = this.film.at(-1).update;
+  }
+
+  // --- where it is
+
+  nearest(update) {
+    const away = this.film.map((moment) => Math.abs(moment.update - update));
+    return away.indexOf(Math.min(...away));
+  }
+
+  goTo(index) {
+    this.index = Math.max(0, Math.min(index, this.film.length - 1));
+    this.draw();
+  }
+
+  go(where) {
+    if (!where) return;
+    if (where === "play") return this.timer ? this.halt() : this.play();
+    const target = { first: 0, back: this.index - 1, on: this.index + 1, last: this.film.length - 1 }[where];
+    this.pause();
+    this.goTo(target);
+    this.rest();
+  }
+
+  press(event) {
+    const typed = { ArrowLeft: "back", ArrowRight: "on", Home: "first", End: "last", " ": "play" }[event.key];
+    const own = event.target === this.scrub || event.target === this.find(".player");
+    const button = event.target.matches("button") && event.key !== " ";
+    if (!typed || !(own || button) || this.film.length === 1 || event.altKey || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    this.go(typed);
+  }
+
+  rest() {
+    clearTimeout(this.resting);
+    this.scrub.value = this.film[this.index].update;
+    this.resting = setTimeout(() => this.tell(this.film[this.index].update), REST);
+  }
+
+  // --- playing
+
+  play() {
+    if (this.index === this.film.length - 1) this.goTo(0);
+    this.pause();
+    this.timer = setInterval(() => this.advance(), STILL.matches ? PACE.still : PACE.moving);
+    this.draw();
+  }
+
+  advance() {
+    this.goTo(this.index + 1);
+    if (this.index === this.film.length - 1) this.halt();
+  }
+
+  pause() {
+    clearTimeout(this.resting);
+    clearInterval(this.timer);
+    this.timer = null;
+  }
+
+  halt() {
+    this.pause();
+    this.draw();
+    this.rest();
+  }
+
+  // --- what it looks like
+
+  draw() {
+    const [original, now, last] = [this.film[0], this.film[this.index], this.film.at(-1)];
+    const playing = Boolean(this.timer);
+    const [play, reading] = [this.find("[data-go=play]"), this.find(".reading")];
+    play.classList.toggle("playing", playing);
+    play.setAttribute("aria-label", playing ? "Pause" : "Play");
+    reading.setAttribute("aria-live", playing ? "off" : "polite");
+    reading.textContent = `${now.title}. Reads as ${now.reads}. L2 ${now.l2}.`;
+    this.scrub.value = now.update;
+    this.scrub.setAttribute("aria-valuetext", now.title);
+    const moment = now.update ? `after update ${now.update} of ${last.update}` : "before the first update";
+    this.show("original", original.picture, `Original photo; reads as ${original.reads}.`);
+    this.show("over", original.picture, `Original photo; reads as ${original.reads}.`);
+    this.show("attacked", now.picture, `Attacked photo ${moment}; reads as ${now.reads}.`);
+    this.show("map", now.map, `Signed change of brightness ${moment}: ${now.change}.`);
+    this.caption("original", `Original: ${original.reads}`);
+    this.caption("map", `Perturbation: ${now.change}`);
+    this.caption("attacked", this.compared(original, now));
+    this.table.show(now, playing);
+  }
+
+  compared(original, now) {
+    const between = { wipe: "Left of the divider the original", flicker: "In turn with the original" };
+    const view = between[this.stage.dataset.view];
+    return `Attacked: ${now.reads}` + (view ? `. ${view}: ${original.reads}` : "");
+  }
+
+  show(name, url, alt) {
+    const image = this.pictures[name];
+    if (image.src !== url) image.src = url;
+    image.alt = alt;
+  }
+
+  caption(figure, text) {
+    this.find(`.${figure} figcaption`).textContent = text;
+  }
+
+  view(name) {
+    this.find(`[value=${name}]`).checked = true;
+    this.stage.dataset.view = name;
+    this.stage.classList.remove("flipped");
+    clearInterval(this.flickering);
+    if (name === "flicker") this.flickering = setInterval(() => this.flip(), FLICKER);
+    if (this.film) this.draw();
+  }
+
+  flip() {
+    if (!this.stage.isConnected) return clearInterval(this.flickering);
+    this.stage.classList.toggle("flipped");
+  }
+
+  divide(percent) {
+    this.find(".divider input").value = percent;
+    this.find(".attacked .pane").style.setProperty("--split", `${percent}%`);
+  }
+
+  drag(event) {
+    if (this.stage.dataset.view !== "wipe" || !(event.buttons & 1)) return;
+    const { left, width } = event.currentTarget.getBoundingClientRect();
+    this.divide(Math.round(Math.max(0, Math.min(1, (event.clientX - left) / width)) * 100));
+  }
+}
+
+class Labels {
+  constructor(root) {
+    this.find = (selector) => root.querySelector(selector);
+    this.search = this.find("[type=search]");
+    this.sort = this.find("select");
+    this.search.addEventListener("input", () => this.arrange());
+    this.sort.addEventListener("change", () => this.arrange());
+  }
+
+  about(labels, film) {
+    this.labels = labels;
+    this.original = film[0];
+    this.likely = film[0].sure.map((sure, i) => Math.max(sure, film.at(-1).sure[i]));
+    this.changes = labels.wanted.map((wanted, i) => wanted >= 0 && wanted !== +film[0].now.includes(i));
+    this.find("thead .score").textContent = labels.score;
+    this.rows = null;
+  }
+
+  show(moment, playing) {
+    this.moment = moment;
+    this.there = new Set(moment.now);
+    if (this.rows === null || (!playing && this.sort.value === "margin")) this.arrange();
+    else this.rows.forEach((row, i) => this.fill(row, i));
+  }
+
+  arrange() {
+    const wanted = this.search.value.trim().toLowerCase();
+    const all = this.labels.names.map((_, i) => i);
+    const found = all.filter((i) => this.labels.names[i].toLowerCase().includes(wanted)).sort(this.order());
+    this.rows = new Map(found.slice(0, ROWS).map((i) => [i, this.row(i)]));
+    this.rows.forEach((row, i) => this.fill(row, i));
+    this.find("tbody").replaceChildren(...[...this.rows.values()].map((row) => row.line));
+    this.find(".count").textContent = this.counted(found.length, all.length);
+  }
+
+  counted(found, all) {
+    const more = found > ROWS ? `, the first ${ROWS} are shown: search for the others` : "";
+    return (found === all ? `${all} labels` : `${found} of ${all} labels`) + more;
+  }
+
+  order() {
+    const { margins } = this.moment;
+    const { names } = this.labels;
+    return {
+      asked: (a, b) => this.changes[b] - this.changes[a] || this.likely[b] - this.likely[a],
+      margin: (a, b) => margins[a] - margins[b],
+      name: (a, b) => names[a].localeCompare(names[b]),
+    }[this.sort.value];
+  }
+
+  row(i) {
+    const make = (tag, kind = "") => Object.assign(document.createElement(tag), { className: kind });
+    const line = make("tr", this.changes[i] ? "asked" : "");
+    const cells = ["", "", "number", "number", "sure", ""].map((kind) => make("td", kind));
+    const [now, wanted, score, margin, sure, outcome] = cells;
+    const name = Object.assign(make("th"), { scope: "row", textContent: this.labels.names[i] });
+    const [gauge, level, mark, percent] = [make("span", "gauge"), make("i"), make("b"), make("span", "percent")];
+    gauge.setAttribute("aria-hidden", "true");
+    mark.style.left = `${100 * this.original.sure[i]}%`;
+    wanted.textContent = { 1: "yes", 0: "no", "-1": "either" }[this.labels.wanted[i]];
+    gauge.append(level, mark);
+    sure.append(gauge, percent);
+    line.append(name, ...cells);
+    return { line, now, score, margin, level, percent, outcome };
+  }
+
+  fill(row, i) {
+    const { scores, margins, sure, outcomes } = this.moment;
+    row.now.textContent = this.there.has(i) ? "yes" : "no";
+    row.score.textContent = rounded(scores[i]);
+    row.margin.textContent = rounded(margins[i]);
+    row.level.style.width = `${100 * sure[i]}%`;
+    row.percent.textContent = `${(100 * sure[i]).toFixed(1)}%`;
+    row.outcome.textContent = this.labels.outcomes[outcomes[i]];
+  }
+}
+
+function rounded(value) {
+  return value.toFixed(2).replace("-", "−");
+}
