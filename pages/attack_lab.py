@@ -28,6 +28,7 @@ def main() -> None:
     if scene is None:
         return
     spec, photo, now = scene.spec, scene.photo, scene.now
+    early = not models().ready(spec.name)
     with st.sidebar:
         target = choose_target(spec, photo, now)
         st.markdown(describe_change(spec, now, target))
@@ -36,7 +37,8 @@ def main() -> None:
     request = Request(spec.name, photo.digest, target, settings, canvas)
     polling = running() is not None  # also another attack of the session, whose end sets the buttons free
     st.fragment(laboratory, run_every=POLL if polling else None)(request, spec, now, picture, polling)
-    wait_for(spec)
+    if early:
+        wait_for(spec)
 
 
 def laboratory(request: Request, spec: ModelSpec, now: Prediction, picture: Any, polling: bool) -> None:

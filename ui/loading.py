@@ -73,10 +73,13 @@ def watch(asked: Future[Any], said: str) -> None:
 
 
 def wait_for(spec: ModelSpec) -> None:
-    """Say that the network is loading, and redraw the page when it is there; or say why it cannot be loaded."""
+    """Say that the network is loading, and redraw the page when it is there; or say why it cannot be loaded.
+
+    For a page that was drawn without the network, even if that has come since.
+    """
     if problem := models().problem(spec.name):
         st.error(f"This model cannot be used. {problem}")
-    elif not models().ready(spec.name):
+    else:
         st.fragment(_look_again, run_every=POLL)(spec.name)
 
 
