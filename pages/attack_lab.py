@@ -19,7 +19,7 @@ from ui.request import Request
 from ui.runner import AttackRun
 from ui.state import forget, remember, running, runs
 
-ANSWER = 1.0  # seconds that a click waits for a step, or for the end of one; what takes longer is polled for
+ANSWER = 3.0  # seconds that a click waits for a step, or for the end of one; what takes longer is polled for
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from ui.request import Measured, Target
 from ui.state import example, example_space, runs
 from ui.uploads import Photo
 
-POLL = 0.7  # seconds between looks at what runs in the background: an attack, or a network that loads
+POLL = 0.5  # seconds between looks at what runs in the background: an attack, or a network that loads
 
 
 @dataclass(frozen=True)
