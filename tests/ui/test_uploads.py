@@ -11,6 +11,7 @@ import warnings
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -718,6 +719,20 @@ def test_mutated_files() -> None:
     fuzz(count=300, seed=1)
 
 
+MANY = """
+from resource import RUSAGE_SELF, getrusage
+from tests.ui.test_uploads import fuzz
+fuzz(count=5000, seed=2)
+print(getrusage(RUSAGE_SELF).ru_maxrss)
+"""
+
+
 @pytest.mark.slow
 def test_many_mutated_files() -> None:
-    fuzz(count=5000, seed=2)
+    """In a process of its own, which therefore knows how much memory they took at the worst."""
+    ran = subprocess.run(
+        [sys.executable, "-c", MANY], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    unit = 1 if sys.platform == "darwin" else 1024
+    assert int(ran.stdout.split()[-1]) * unit < 500e6
