@@ -18,11 +18,16 @@ import torch
 from jma_core import Network
 
 
-def arguments(description: str, *, data: bool = False) -> argparse.Namespace:
-    """``--quick`` and ``--json FILE``, which every benchmark takes; ``--data DIR`` where pictures are needed."""
+def arguments(description: str, *, data: bool = False, **switches: str) -> argparse.Namespace:
+    """``--quick`` and ``--json FILE``, which every benchmark takes; ``--data DIR`` where pictures are needed.
+
+    switches  more of them by name, and what they are for
+    """
     parser = argparse.ArgumentParser(description=description)
     if data:
         parser.add_argument("--data", type=Path, required=True, help="the folder that holds the image sets")
+    for name, purpose in switches.items():
+        parser.add_argument(f"--{name}", action="store_true", help=purpose)
     parser.add_argument("--quick", action="store_true", help="a subset, in under a minute on two cores")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure, with machine and settings")
     return parser.parse_args()

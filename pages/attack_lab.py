@@ -23,6 +23,8 @@ from ui.runner import AttackRun
 from ui.state import forget, remember, running, runs
 from ui.story import story
 
+ANSWER = 3.0  # seconds that a click waits for a step, or for the end of one; what takes longer is polled for
+
 
 def main() -> None:
     """The page, from top to bottom."""
@@ -31,6 +33,7 @@ def main() -> None:
     if scene is None:
         return
     spec, photo, now = scene.spec, scene.photo, scene.now
+    early = not models().ready(spec.name)
     with st.sidebar:
         target = choose_target(spec, photo, now)
         st.markdown(describe_change(spec, now, target))
@@ -39,7 +42,8 @@ def main() -> None:
         follow(request, spec, now)
     polling = running() is not None  # also another attack of the session, whose end sets the buttons free
     st.fragment(laboratory, run_every=POLL if polling else None)(request, spec, now, picture, polling)
-    wait_for(spec)
+    if early:
+        wait_for(spec)
 
 
 def laboratory(request: Request, spec: ModelSpec, now: Prediction, picture: Any, polling: bool) -> None:
@@ -67,12 +71,12 @@ def player(request: Request, run: AttackRun | None, picture: Any, *, nothing_to_
     busy, ended = bool(run and run.busy), bool(run and run.ended)
     other = running()
     blocked = nothing_to_do or busy or other is not None or bool(models().problem(request.model))
-    go, asked, pause = {"on_click": start}, (request, picture), run.pause if run else None
+    go, asked = {"on_click": start}, (request, picture)
     with st.container(horizontal=True):
         st.button("Step", disabled=blocked or ended, icon=":material/skip_next:", args=(*asked, 1), **go)
         label = "Run again" if ended else "Run"
         st.button(label, disabled=blocked, type="primary", icon=":material/play_arrow:", args=asked, **go)
-        st.button("Stop", disabled=not busy, icon=":material/pause:", on_click=pause)
+        st.button("Stop", disabled=not busy, icon=":material/pause:", on_click=stop, args=(run,))
         st.button("Reset", disabled=run is None, icon=":material/replay:", on_click=forget, args=(request,))
     if nothing_to_do:
         st.info("The photo already has the wanted labels: there is nothing to attack. Choose other labels on the left.")
@@ -99,6 +103,14 @@ def start(request: Request, picture: Any, steps: int | None = None) -> None:
         run = AttackRun(request, picture)
         remember(run)
     run.go(steps)
+    if steps:
+        run.wait(ANSWER)
+
+
+def stop(run: AttackRun) -> None:
+    """Halt after the iteration in progress."""
+    run.pause()
+    run.wait(ANSWER)
 
 
 def summary(run: AttackRun) -> str:

@@ -8,13 +8,12 @@ import streamlit as st
 
 from jma_core.codes import minimum_distance
 from models.cards import Kind, ModelSpec
-from models.photos import Preprocessing
 from models.registry import MODELS, readings, unavailable
 from ui.adding import add_a_model, progress_of
 from ui.backend import models
 from ui.figures import codebook
 from ui.frame import framed
-from ui.images import show
+from ui.images import show_small
 from ui.state import samples
 
 ENCODINGS = {
@@ -72,7 +71,7 @@ def gallery(spec: ModelSpec) -> None:
         right = readings(spec.name)
         for photo in [photo for photo in samples(spec.samples).values() if photo.name in right][:SHOWN]:
             with st.container(width=SIDE):
-                show(Preprocessing(SIDE, crop=1.0)(photo.image), caption=right[photo.name])
+                show_small(photo, SIDE, right[photo.name])
 
 
 def facts(spec: ModelSpec) -> dict[str, str]:

@@ -15,7 +15,7 @@ from models.cards import Kind, ModelSpec
 from models.photos import Preprocessing, shrunk
 from models.registry import DEFAULT, unavailable
 from ui.backend import Prediction, models
-from ui.images import show, spotlit
+from ui.images import show, show_small, spotlit
 from ui.presets import presets
 from ui.readout import as_target, confidences, listed, preset_target
 from ui.request import (
@@ -64,7 +64,7 @@ def choose_photo(spec: ModelSpec) -> Photo:
     with st.container(height=GALLERY, border=False), st.container(horizontal=True, gap="small"):
         for digest, photo in offered.items():
             with st.container(width=THUMBNAIL, gap="small"):
-                show(Preprocessing(THUMBNAIL)(photo.image), caption="")
+                show_small(photo, THUMBNAIL)
                 kind = "primary" if digest == chosen else "secondary"
                 yours = photo is st.session_state.get("upload") and digest not in shipped
                 label = "yours" if yours else photo.name.rpartition(".")[0].replace("_", " ")

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
+from PIL import Image
 
+from models.photos import Preprocessing
 from ui.request import Region, inside
+from ui.uploads import Photo
 
 Floats = NDArray[np.floating]
 SMALL = 256
@@ -19,6 +24,19 @@ def show(picture: NDArray[np.uint8], caption: str) -> None:
     factor = max(1, SMALL // max(picture.shape[:2]))
     picture = picture.repeat(factor, axis=0).repeat(factor, axis=1)
     st.image(picture, caption=caption, width="stretch", output_format="PNG")
+
+
+def show_small(photo: Photo, side: int, caption: str = "") -> None:
+    """Show the largest square in the middle of a photo, ``side`` pixels wide on the page."""
+    st.image(_square(photo.digest, 2 * side, photo.image), caption=caption, width="stretch", output_format="PNG")
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _square(digest: str, side: int, _photo: Image.Image) -> bytes:
+    """A PNG file. Cached by the photo's sha256, for pages show dozens whenever they are drawn."""
+    file = io.BytesIO()
+    Image.fromarray(Preprocessing(side, crop=1.0)(_photo)).save(file, "PNG")
+    return file.getvalue()
 
 
 def spotlit(picture: NDArray[np.uint8], region: Region) -> NDArray[np.uint8]:

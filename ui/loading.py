@@ -18,7 +18,7 @@ from ui.request import Measured, Target
 from ui.state import example, example_space, runs
 from ui.uploads import Photo
 
-POLL = 0.7  # seconds between looks at what runs in the background: an attack, or a network that loads
+POLL = 0.5  # seconds between looks at what runs in the background: an attack, or a network that loads
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,13 @@ def watch(asked: Future[Any], said: str) -> None:
 
 
 def wait_for(spec: ModelSpec) -> None:
-    """Say that the network is loading, and redraw the page when it is there; or say why it cannot be loaded."""
+    """Say that the network is loading, and redraw the page when it is there; or say why it cannot be loaded.
+
+    For a page that was drawn without the network, even if that has come since.
+    """
     if problem := models().problem(spec.name):
         st.error(f"This model cannot be used. {problem}")
-    elif not models().ready(spec.name):
+    else:
         st.fragment(_look_again, run_every=POLL)(spec.name)
 
 

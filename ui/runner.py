@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
+import time
+from concurrent.futures import wait
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,12 +14,14 @@ from numpy.typing import NDArray
 
 from jma_core.records import AttackResult, Step, Thinned
 from ui.backend import models, turnstile
+from ui.remaining import remaining
 from ui.request import Request
 from ui.store import store
 
 if TYPE_CHECKING:
     from jma_core.attacks.trail import Attack
     from models.cards import ModelSpec
+    from models.loaders import LoadedModel
 
 log = logging.getLogger(__name__)
 MEMORY = 160 * 2**20
@@ -41,6 +45,8 @@ class AttackRun:
         self._kept = max(2, MEMORY // (4 * max(1, picture.size)))
         self._taken = Thinned(self._kept)
         self._attack: Attack | None = None
+        self._to_the_end = False
+        self._stepped = 0.0
         self._thread: threading.Thread | None = None
         self._pause = threading.Event()
         self._cancelled = threading.Event()
@@ -80,19 +86,31 @@ class AttackRun:
             return f"Waiting for {ahead} other attack{'s' * (ahead > 1)} on this computer to finish."
         if not models().request(self.request.model).done():
             return "Waiting for the network to load."
-        return "Finishing this iteration." if self._pause.is_set() else f"Running: iteration {self._taken.added + 1}."
+        if self._pause.is_set():
+            return "Finishing this iteration."
+        now = f"Running: iteration {self._taken.added + 1}."
+        if not self._to_the_end:
+            return now
+        return f"{now} {remaining(self.request.settings, self.steps, time.monotonic() - self._stepped)}"
 
     def go(self, steps: int | None = None) -> None:
         """Advance by a number of steps, or to the end. Does nothing while busy or once ended."""
         if self.busy or self.ended:
             return
         self._pause.clear()
+        self._to_the_end = steps is None
+        self._stepped = time.monotonic()
         self._thread = threading.Thread(target=self._advance, args=(steps,), name="attack", daemon=True)
         self._thread.start()
 
     def pause(self) -> None:
         """Halt after the iteration in progress; ``go`` continues from there."""
         self._pause.set()
+
+    def wait(self, seconds: float) -> None:
+        """Until it halts or has ended, so long at most."""
+        if self._thread:
+            self._thread.join(seconds)
 
     def cancel(self) -> None:
         """End for good at the next check inside the attack, if it is running."""
@@ -101,19 +119,29 @@ class AttackRun:
 
     def _advance(self, steps: int | None) -> None:
         try:
-            with turnstile.turn(self, self._pause) as mine:
-                if mine:
-                    self._drive(steps)
+            if loaded := self._network():
+                with turnstile.turn(self, self._pause) as mine:
+                    if mine:
+                        self._drive(loaded, steps)
             if self.result and not self._cancelled.is_set():
                 self._save(self.result)
         except Exception as error:  # a thread has nobody above it: tell the user, and the log
             log.exception("An attack broke off")
             self.error = f"The attack broke off: {error}"
 
-    def _drive(self, steps: int | None) -> None:
+    def _network(self) -> LoadedModel | None:
+        """The network once it is there, which others need not wait for; None if paused before."""
+        loading = models().request(self.request.model)
+        while not self._pause.is_set():
+            if wait([loading], timeout=0.1).done:
+                return loading.result()
+        return None
+
+    def _drive(self, loaded: LoadedModel, steps: int | None) -> None:
         if self._attack is None:
-            self._attack = self._start()
+            self._attack = self._start(loaded)
         while not self._pause.is_set() and (steps is None or steps > 0):
+            self._stepped = time.monotonic()
             try:
                 self._taken.add(next(self._attack))
             except StopIteration as end:
@@ -129,9 +157,8 @@ class AttackRun:
             log.exception("An attack could not be stored")
             self.unsaved = f"This attack could not be stored, and will be gone when the app ends: {error}"
 
-    def _start(self) -> Attack:
-        loaded = models().request(self.request.model).result()
+    def _start(self, loaded: LoadedModel) -> Attack:
         self._spec = loaded.spec
-        from ui.launch import launch
+        from ui.launch import launch  # imports torch
 
         return launch(self.request, loaded, self._picture, kept=self._kept, should_stop=self._cancelled.is_set)

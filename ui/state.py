@@ -112,10 +112,12 @@ def last_run(model: str, photo: str, target: Target) -> AttackRun | None:
 
 
 def remember(run: AttackRun) -> None:
-    """Add an attack to the session's, and let the oldest go."""
+    """Add an attack to the session's, and let the oldest go that is not running."""
     runs()[run.request] = run
-    while len(runs()) > MAX_RUNS:
-        runs().popitem(last=False)[1].cancel()
+    runs().move_to_end(run.request)
+    idle = [request for request, each in runs().items() if each is not run and not each.busy]
+    for request in idle[: max(0, len(runs()) - MAX_RUNS)]:
+        forget(request)
 
 
 def forget(request: Request) -> None:

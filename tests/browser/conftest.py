@@ -6,38 +6,26 @@ import base64
 import io
 import os
 import re
-import shutil
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 from urllib.parse import urlsplit
-from urllib.request import urlopen
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Route, expect
 
+from bench.browsing import PATIENCE, ROOT, chromium, serving
 from models.registry import DEFAULT, MODELS
 from ui.archive import unpack
 from ui.readout import names, preset_target
 from ui.state import EXAMPLE_PHOTO, samples
 
-ROOT = Path(__file__).resolve().parents[2]
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-PATIENCE = 90  # seconds; a page is there after two and an attack after six on a quiet machine
 HARMLESS = re.compile(r"/(models|geometry|learn|runs)/_stcore/(health|host-config)$|/media/\w+\.png\b")
 """Streamlit looks for its server below a deep link first, and drops a picture at once when the page has replaced it."""
-OFFLINE = dict.fromkeys(["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"], "http://127.0.0.1:9")
-"""In the environment of servers: their own requests to other hosts go nowhere."""
 BROKEN_PICTURES = "pictures => pictures.filter(each => each.complete && !each.naturalWidth).map(each => each.src)"
 
 expect.set_options(timeout=PATIENCE * 1000)
@@ -45,76 +33,30 @@ expect.set_options(timeout=PATIENCE * 1000)
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium; without one the tests are skipped, or fail if JMA_REQUIRE_BROWSER is set."""
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        reason = f"no browser here: none of {', '.join(BROWSERS)} is installed"
-        if os.environ.get("JMA_REQUIRE_BROWSER"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=found, args=["--no-sandbox", "--disable-background-networking"]
-        )
-        yield chromium
-        chromium.close()
-
-
-@contextmanager
-def serving(log: Path, script: str = "app.py") -> Iterator[str]:
-    """A cold server of its own, as ``streamlit run app.py`` starts it; gives its address, and ends with the block."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    address = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "streamlit", "run", script, "--server.headless", "true"]
-    with log.open("w") as output:
-        server = subprocess.Popen(
-            [*command, "--server.port", str(port)],
-            cwd=ROOT,
-            env=os.environ | OFFLINE,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            deadline = time.monotonic() + PATIENCE
-            while not answers(f"{address}/_stcore/health"):
-                assert server.poll() is None, f"the server ended: {log.read_text()}"
-                assert time.monotonic() < deadline, f"the server does not answer: {log.read_text()}"
-                time.sleep(0.05)
-            yield address
-            assert server.poll() is None, f"the server has ended: {log.read_text()}"
-        finally:
-            server.terminate()
-            try:
-                server.wait(3)  # it would wait for a network that is still loading
-            except subprocess.TimeoutExpired:
-                server.kill()
-                server.wait()
-
-
-def answers(url: str) -> bool:
+    """Without one the tests are skipped, or fail if JMA_REQUIRE_BROWSER is set."""
     try:
-        with urlopen(url, timeout=5) as reply:
-            return reply.status == 200
-    except (URLError, OSError):
-        return False
+        with chromium() as browser:
+            yield browser
+    except LookupError as none:
+        if os.environ.get("JMA_REQUIRE_BROWSER"):
+            pytest.fail(str(none))
+        pytest.skip(str(none))
 
 
 @pytest.fixture(scope="session")
 def server(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a server that the tests share."""
     log = tmp_path_factory.mktemp("server") / "log.txt"
-    with serving(log) as address:
-        yield address
+    with serving(log) as server:
+        yield server.address
     assert "Traceback" not in log.read_text(), log.read_text()
 
 
 @pytest.fixture
 def cold_server(browser: Browser, tmp_path: Path) -> Iterator[str]:
     """The address of a server that nobody has visited yet."""
-    with serving(tmp_path / "log.txt") as address:
-        yield address
+    with serving(tmp_path / "log.txt") as server:
+        yield server.address
 
 
 @dataclass

@@ -28,8 +28,8 @@ SERVER = re.compile(r"Server: update (\d+), drawn (\d+) times\.")
 def player_server(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server of tests/browser/player_page.py."""
     log = tmp_path_factory.mktemp("player") / "log.txt"
-    with serving(log, "tests/browser/player_page.py") as address:
-        yield address
+    with serving(log, script="tests/browser/player_page.py") as server:
+        yield server.address
     assert "Traceback" not in log.read_text(), log.read_text()
 
 

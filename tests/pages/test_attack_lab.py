@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -25,9 +26,10 @@ from streamlit.testing.v1.element_tree import Button
 import models.loaders
 from jma_core.records import AttackResult
 from models import registry
+from models.cards import ModelSpec
 from models.loaders import LoadedModel, to_tensor
 from models.registry import DEFAULT, IMAGENET, MODELS, WeightsError
-from ui import backend, exports, launch
+from ui import backend, exports, launch, loading
 from ui.archive import unpack
 from ui.request import Canvas, Request, Settings
 from ui.runner import AttackRun
@@ -1034,6 +1036,29 @@ def no_file(monkeypatch: pytest.MonkeyPatch, empty_pool: None, tmp_path: Path) -
     """A computer without the file of the default model's weights."""
     missing = replace(MODELS[DEFAULT], weights=tmp_path / "scenes.safetensors")
     monkeypatch.setitem(backend.models().specs, DEFAULT, missing)
+
+
+def test_a_network_that_comes_while_the_page_is_drawn_is_not_missed(
+    empty_pool: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Drawn without it, and not redrawn because it is there: so a busy computer left a photo without an answer."""
+    pool, come, show = backend.models(), threading.Event(), loading.show
+    load = backend.ModelPool._load
+
+    def late(spec: ModelSpec) -> LoadedModel:
+        come.wait(PATIENCE)
+        return load(pool, spec)
+
+    def show_slowly(*shown: Any) -> None:
+        show(*shown)
+        come.set()
+        pool.request(DEFAULT).result(PATIENCE)
+
+    monkeypatch.setattr(pool, "_load", late)
+    monkeypatch.setattr(loading, "show", show_slowly)
+    lab = press(open_lab(), "rocket")
+    assert come.is_set()
+    assert says(lab, f"Reads as **{words(reading(DEFAULT, seen(DEFAULT, 'rocket')))}**.")
 
 
 def failed(name: str) -> bool:

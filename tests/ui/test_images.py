@@ -1,12 +1,16 @@
 """Pictures keep their pixels; the perturbation map is zero-centred and tells its gain."""
 
+import io
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from models.photos import Preprocessing
 from ui import images
 from ui.images import BLUE, MIDDLE, ORANGE, perturbation_map, show, spotlit, to_picture
+from ui.uploads import Photo
 
 
 def test_eight_bit_pictures_round_trip() -> None:
@@ -53,3 +57,24 @@ def test_a_spotlit_picture_is_itself_inside_and_pale_outside() -> None:
     np.testing.assert_array_equal(lit[2:, 2:6], picture[2:, 2:6])
     assert lit[:2].min() >= 160
     assert lit[:, :2].min() >= 160
+
+
+def test_a_small_square_is_encoded_once_for_each_photo(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[bytes] = []
+    cut: list[int] = []
+
+    def preprocessing(side: int, **options: Any) -> Preprocessing:
+        cut.append(side)
+        return Preprocessing(side, **options)
+
+    monkeypatch.setattr(images.st, "image", lambda data, **_: shown.append(data))
+    monkeypatch.setattr(images, "Preprocessing", preprocessing)
+    grey = [Image.fromarray(np.full((30, 40, 3), level, np.uint8)) for level in (9, 90)]
+    photos = [Photo("grey.png", image, "", f"digest {number}") for number, image in enumerate(grey)]
+    for photo in (*photos, *photos):
+        images.show_small(photo, 20)
+    assert cut == [40, 40]
+    for data, level in zip(shown, (9, 90, 9, 90), strict=True):
+        picture = Image.open(io.BytesIO(data))
+        assert (picture.format, picture.size) == ("PNG", (40, 40))
+        assert (np.asarray(picture) == level).all()

@@ -11,6 +11,7 @@ import warnings
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -718,6 +719,21 @@ def test_mutated_files() -> None:
     fuzz(count=300, seed=1)
 
 
+MANY = """
+import re
+from pathlib import Path
+from tests.ui.test_uploads import fuzz
+fuzz(count=5000, seed=2)
+print(*re.findall(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text()))
+"""
+
+
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of memory is read from /proc")
 def test_many_mutated_files() -> None:
-    fuzz(count=5000, seed=2)
+    """In a process of its own, which therefore knows how much memory they took at the worst."""
+    ran = subprocess.run(
+        [sys.executable, "-c", MANY], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert int(ran.stdout) * 1024 < 500e6
