@@ -152,12 +152,11 @@ class Network:
     def _saved_bytes(self, image: Tensor) -> int:
         saved = 0
 
-        def count(tensor: Tensor) -> Tensor:
+        def count(tensor: Tensor) -> None:  # a graph that held its own outputs would never be freed
             nonlocal saved
             saved += tensor.numel() * tensor.element_size()
-            return tensor
 
-        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor), torch.enable_grad():
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda nothing: nothing), torch.enable_grad():
             self.call(image.detach().requires_grad_())
         return max(saved, image.numel() * image.element_size())  # at least the row itself
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from typing import Any
+from weakref import ReferenceType, ref
 
 import numpy as np
 import pytest
@@ -95,6 +97,19 @@ def test_rows_count_towards_memory_where_the_forward_pass_saves_nothing(x: Tenso
     network.differentiate(x)
     assert network.chunk is not None
     assert network.chunk <= 10
+
+
+def test_measuring_keeps_no_tensor_alive(x: Tensor) -> None:
+    kept: list[ReferenceType[Tensor]] = []
+
+    def f(images: Tensor) -> Tensor:
+        activations = images.flatten(1).tanh()  # whose derivative is that of its output, so that it saves itself
+        kept.append(ref(activations))
+        return activations[:, :3]
+
+    Network(f).measure(x[None])
+    gc.collect()
+    assert [each() for each in kept] == [None]
 
 
 @pytest.mark.parametrize("memory", [1, 2**28], ids=["one row a chunk", "one chunk"])
