@@ -188,7 +188,8 @@ def choose_canvas(spec: ModelSpec, photo: Photo) -> tuple[Canvas, NDArray[np.uin
             st.warning("This part is empty: nothing could change. The whole picture may change instead.")
             return Canvas(native), picture
         canvas = Canvas(native, (left / 100, top / 100, right / 100, bottom / 100))
-        show(spotlit(Preprocessing(THUMBNAIL * 2, squash=True)(Image.fromarray(picture)), canvas.region), caption="")
+        small = Preprocessing(THUMBNAIL * 2, squash=True)(Image.fromarray(picture))
+        show(spotlit(small, canvas.region), alt="The photo, faded where it may not change")
     return canvas, picture
 
 

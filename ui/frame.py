@@ -8,6 +8,13 @@ import streamlit as st
 
 from ui.state import forget_widgets
 
+STYLE = """<style>
+[data-testid="stBaseButton-primary"] {background: #0b5fad; border-color: #0b5fad}
+[data-testid="stBaseButton-primary"]:hover {background: #094d8c; border-color: #094d8c}
+[data-testid="stMarkdownContainer"] .katex-display.katex-display {overflow: visible}
+</style>"""
+"""White text needs a darker blue than the dark theme's; formulas, which fit, would scroll by a pixel or two."""
+
 
 def frame() -> None:
     """Draw the frame, and in it the page that the address asks for."""
@@ -19,6 +26,7 @@ def frame() -> None:
         st.Page("pages/runs.py", title="Runs", icon=":material/history:", url_path="runs"),
         st.Page("pages/models.py", title="Models", icon=":material/category:", url_path="models"),
     ]
+    st.html(STYLE)
     page = st.navigation(pages, position="top")
     if st.session_state.get("page") != page.title:
         st.session_state["page"] = page.title

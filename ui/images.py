@@ -19,16 +19,20 @@ SMALL = 256
 BLUE, MIDDLE, ORANGE = np.array([[0, 90, 181], [242, 242, 242], [204, 85, 0]], dtype=np.float64)
 
 
-def show(picture: NDArray[np.uint8], caption: str) -> None:
-    """Show an (H, W, 3) picture as wide as its column, lossless; a small one is enlarged to show its pixels."""
+def show(picture: NDArray[np.uint8], caption: str = "", *, alt: str = "") -> None:
+    """Show an (H, W, 3) picture as wide as its column, lossless; a small one is enlarged to show its pixels.
+
+    ``alt`` is what is said of it instead to those who do not see it: the caption, if there is one.
+    """
     factor = max(1, SMALL // max(picture.shape[:2]))
     picture = picture.repeat(factor, axis=0).repeat(factor, axis=1)
-    st.image(picture, caption=caption, width="stretch", output_format="PNG")
+    st.image(picture, caption=caption, alt=alt or caption, width="stretch", output_format="PNG")
 
 
 def show_small(photo: Photo, side: int, caption: str = "") -> None:
     """Show the largest square in the middle of a photo, ``side`` pixels wide on the page."""
-    st.image(_square(photo.digest, 2 * side, photo.image), caption=caption, width="stretch", output_format="PNG")
+    square = _square(photo.digest, 2 * side, photo.image)
+    st.image(square, caption=caption, alt=f"The photo {photo.name}", width="stretch", output_format="PNG")
 
 
 @st.cache_data(max_entries=256, show_spinner=False)

@@ -1,0 +1,32 @@
+"""What axe, the accessibility checker, finds on the pages. Without its package these tests are skipped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import expect
+
+if TYPE_CHECKING:
+    from tests.browser.conftest import Visit
+
+checker = pytest.importorskip("axe_playwright_python.sync_playwright")
+PAGES = ("/", "/geometry", *(f"/learn?step={step}" for step in range(1, 7)), "/runs", "/models")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", PAGES)
+def test_nothing_serious_keeps_anybody_out(path: str, scheme: str, visit: Callable[..., Visit]) -> None:
+    page = visit(path, scheme=scheme).page
+    expect(page.get_by_text("The network is loading")).to_have_count(0)
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+    page.set_viewport_size({"width": 1440, "height": 3000})  # axe gives up on contrast where tables are scrolled away
+    expect(page.locator("[data-stale=true]")).to_have_count(0)
+    page.wait_for_load_state("networkidle")
+    page.evaluate("document.fonts.ready")
+    response = checker.Axe().run(page).response
+    assert "color-contrast" in {each["id"] for each in response["passes"]}
+    assert [
+        (each["id"], each["nodes"]) for each in response["violations"] if each["impact"] in ("serious", "critical")
+    ] == []
