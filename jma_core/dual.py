@@ -14,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.optimize
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
@@ -113,6 +112,8 @@ def nnls(gram: Array, r: Array) -> Array:
     of zero tells an infeasible system. That residual is 1 / (1 + ||delta||^2), so r is scaled by the length found
     until it is near one and nothing cancels.
     """
+    import scipy.optimize  # takes a fifth of a second, which those who only read records need not wait
+
     factor = _factor(gram)
     length = 1.0
     while length < UNREACHABLE:

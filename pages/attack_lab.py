@@ -52,7 +52,7 @@ def laboratory(request: Request, spec: ModelSpec, now: Prediction, picture: Any,
     if (running() is not None) != polling:
         st.rerun()
     st.markdown(f"Reads as **{names(spec, now.decoded)}**. Wanted: **{wish(spec, request.target)}**.")
-    player(request, run, picture, nothing_to_do=reads(now.decoded, np.array(request.target)))
+    transport(request, run, picture, nothing_to_do=reads(now.decoded, np.array(request.target)))
     original = picture.transpose(2, 0, 1) / 255
     moments = views.frames(run, original, now)
     frame = play(spec, request.target, run, moments, views.best_frame(run, moments).update)
@@ -66,7 +66,7 @@ def laboratory(request: Request, spec: ModelSpec, now: Prediction, picture: Any,
         downloads(run)
 
 
-def player(request: Request, run: AttackRun | None, picture: Any, *, nothing_to_do: bool) -> None:
+def transport(request: Request, run: AttackRun | None, picture: Any, *, nothing_to_do: bool) -> None:
     """Step, Run, Stop and Reset, and what the attack is doing."""
     busy, ended = bool(run and run.busy), bool(run and run.ended)
     other = running()

@@ -6,7 +6,9 @@ A page may be drawn before torch is there; whoever needs a network asks ``models
 from __future__ import annotations
 
 import gc
+import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 MAX_ADDED = 8
 """Models that may be added to those that ship."""
+HEAD_START = 2.0
+"""Seconds that the first page has for itself: drawn while torch is imported, it would take half as long again."""
 
 
 class ModelPool:
@@ -88,6 +92,8 @@ class ModelPool:
         return str(error) if error else ""
 
     def _load(self, spec: ModelSpec) -> LoadedModel:
+        if "torch" not in sys.modules:
+            time.sleep(HEAD_START)
         from models.loaders import best_device, load  # imports torch
 
         model = load(spec, best_device(), progress=lambda done, total: self.progress.update({spec.name: (done, total)}))

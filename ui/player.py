@@ -247,7 +247,7 @@ def _shaded(amount: Floats) -> Image.Image:
 
 def _url(picture: Image.Image) -> str:
     file = io.BytesIO()
-    picture.save(file, "PNG")
+    picture.save(file, "PNG", compress_level=2)  # a third of the time of 6, for 6 % more bytes
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
