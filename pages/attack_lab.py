@@ -130,7 +130,7 @@ def downloads(run: AttackRun) -> None:
     request, result = run.request, run.result
     st.subheader("Take it with you")
     png, npz, record, html = st.columns(4)
-    npz.download_button("Full precision (NPZ)", lambda: exports.npz(request, result), "attacked.npz", width="stretch")
+    npz.download_button("Arrays (NPZ)", lambda: exports.npz(request, result), "attacked.npz", width="stretch")
     text = exports.record(request, result)
     record.download_button("Record (JSON)", text, "attacked.json", "application/json", width="stretch")
     if not models().ready(request.model):

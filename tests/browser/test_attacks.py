@@ -53,7 +53,7 @@ def test_an_attack_on_several_labels_can_be_taken_home(lab: Lab, sight: Callable
     assert (png.format, png.size, png.mode) == ("PNG", (224, 224), "RGB")
     assert sight(png).reads == wanted
 
-    request, result = unpack(lab.download("Full precision (NPZ)"))
+    request, result = unpack(lab.download("Arrays (NPZ)"))
     assert request.model == DEFAULT
     assert 0 < result.distortion.l2 == pytest.approx(np.linalg.norm(result.image - result.original), rel=1e-4)
     np.testing.assert_array_equal(np.rint(result.image.transpose(1, 2, 0) * 255).astype(np.uint8), attacked)

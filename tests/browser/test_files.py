@@ -48,7 +48,7 @@ def test_each_file_is_read_again_as_the_page_says(
     survives = sight(Image.open(file).convert("RGB")).reads
     assert jpeg.endswith(f"reads as {survives}.")
 
-    _, result = unpack(lab.download("Full precision (NPZ)"))
+    _, result = unpack(lab.download("Arrays (NPZ)"))
     network = load(MODELS[DEFAULT])
     with torch.no_grad():
         z = network.network(torch.from_numpy(result.image)[None])[0]

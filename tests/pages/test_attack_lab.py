@@ -990,7 +990,7 @@ def test_the_files_hold_the_attack_and_the_verdicts_are_true(imagenet: AppTest) 
         assert f"reads as *{name}*" in line
     assert {each.label for each in lab.get("download_button")} == {
         "Picture (PNG)",
-        "Full precision (NPZ)",
+        "Arrays (NPZ)",
         "Record (JSON)",
         "Report (HTML)",
     }
