@@ -96,21 +96,31 @@ def facts(spec: ModelSpec) -> dict[str, str]:
 
 def details(spec: ModelSpec) -> None:
     """What not everybody wants to see: labels, scores of each, the codebook."""
-    with st.expander(f"All {len(spec.labels)} labels"):
-        tables = {name: table for name, table in spec.scores.items() if _is_table(table)}
-        if not tables:
-            st.write(", ".join(spec.labels))
-        for name, table in tables.items():
-            st.caption(name[:1].upper() + name[1:])
-            st.dataframe([{"label": label, **row} for label, row in table.items()], hide_index=True, height="content")
-    if spec.codebook is not None:
-        with st.expander(f"Codebook, {spec.outputs} bits"):
+    labels = st.expander(f"All {len(spec.labels)} labels", key=f"labels-{spec.name}", on_change="rerun")
+    if labels.open:  # a closed one sends nothing: the browser would spend half a second on what nobody sees
+        with labels:
+            all_labels(spec)
+    if spec.codebook is None:
+        return
+    bits = st.expander(f"Codebook, {spec.outputs} bits", key=f"bits-{spec.name}", on_change="rerun")
+    if bits.open:
+        with bits:
             distance = minimum_distance(spec.codebook)
             st.write(
                 f"Any two codewords differ in at least **{distance}** of {spec.outputs} bits, so that the nearest "
                 f"codeword is still the right one with up to {(distance - 1) // 2} bits wrong."
             )
             st.plotly_chart(codebook(spec.labels, spec.codebook), key=f"codebook-{spec.name}")
+
+
+def all_labels(spec: ModelSpec) -> None:
+    """The labels, with their scores where they are known."""
+    tables = {name: table for name, table in spec.scores.items() if _is_table(table)}
+    if not tables:
+        st.write(", ".join(spec.labels))
+    for name, table in tables.items():
+        st.caption(name[:1].upper() + name[1:])
+        st.dataframe([{"label": label, **row} for label, row in table.items()], hide_index=True, height="content")
 
 
 def _is_table(scores: object) -> bool:

@@ -160,7 +160,21 @@ def test_every_trained_model_states_the_scores_of_its_card(page: AppTest) -> Non
             assert f"{name} **{score:.3f}**" in text
 
 
+def opened(at: AppTest, part: str) -> AppTest:
+    """With the labels, or the bits, of every model unfolded."""
+    for name in MODELS:
+        at.session_state[f"{part}-{name}"] = True
+    return at.run()
+
+
+def test_what_is_folded_away_is_not_sent(page: AppTest) -> None:
+    assert page.expander
+    assert not page.dataframe
+    assert not page.get("plotly_chart")
+
+
 def test_every_label_is_named_with_its_own_scores(page: AppTest) -> None:
+    opened(page, "labels")
     lists = [each for each in page.expander if each.label.startswith("All ")]
     others = [each.label for each in page.expander if not each.label.startswith("All ")]
     assert [each.label for each in lists] == [f"All {len(spec.labels)} labels" for spec in MODELS.values()]
@@ -202,6 +216,7 @@ def test_a_model_reads_in_its_samples_what_is_said_below_them(name: str) -> None
 
 
 def test_a_codebook_says_how_far_apart_its_codewords_are(page: AppTest) -> None:
+    opened(page, "bits")
     texts = [each.value for each in page.markdown if "Any two codewords" in each.value]
     charts = page.get("plotly_chart")
     assert len(charts) == len(CODES)
