@@ -67,8 +67,8 @@ def card(row: Row) -> None:
     chosen = row.id in chosen_two()
     with st.container(border=True):
         with st.container(horizontal=True, gap="small"):
-            st.image(row.original, width=96)
-            st.image(row.attacked, width=96)
+            st.image(row.original, width=96, alt=f"Original: {row.before}")
+            st.image(row.attacked, width=96, alt=f"Attacked: {row.after}")
             with st.container(width=340, gap="small"):
                 st.markdown(f"**{row.before}** → **{row.after}**")
                 st.caption(outcome(row))

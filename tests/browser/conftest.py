@@ -24,8 +24,8 @@ from ui.archive import unpack
 from ui.readout import names, preset_target
 from ui.state import EXAMPLE_PHOTO, samples
 
-HARMLESS = re.compile(r"/(models|geometry|learn|runs)/_stcore/(health|host-config)$|/media/\w+\.png\b")
-"""Streamlit looks for its server below a deep link first, and drops a picture at once when the page has replaced it."""
+HARMLESS = re.compile(r"/(models|geometry|learn|runs)/_stcore/(health|host-config)$|/media/\w+\.(png|json)\b")
+"""Streamlit looks for its server below a deep link first, and drops a picture or a file when the page has another."""
 BROKEN_PICTURES = "pictures => pictures.filter(each => each.complete && !each.naturalWidth).map(each => each.src)"
 
 expect.set_options(timeout=PATIENCE * 1000)
