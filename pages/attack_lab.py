@@ -130,16 +130,16 @@ def downloads(run: AttackRun) -> None:
     request, result = run.request, run.result
     st.subheader("Take it with you")
     png, npz, record, html = st.columns(4)
-    npz.download_button("Arrays (NPZ)", lambda: exports.npz(request, result), "attacked.npz", width="stretch")
-    text = exports.record(request, result)
+    npz.download_button("Arrays (NPZ)", partial(exports.npz, request, result), "attacked.npz", width="stretch")
+    text = partial(exports.record, request, result)  # like all of them made when it is asked for
     record.download_button("Record (JSON)", text, "attacked.json", "application/json", width="stretch")
     if not models().ready(request.model):
         st.caption("The picture can be saved as soon as the network is loaded.")
         return
     saved = exports.as_file(request, result.distortion.l2, result)
-    png.download_button("Picture (PNG)", exports.png(saved), "attacked.png", "image/png", width="stretch")
+    png.download_button("Picture (PNG)", partial(exports.png, saved), "attacked.png", "image/png", width="stretch")
     verdicts, photo = exports.verdicts(request, saved), exports.credit(request)
-    page = partial(exports.html, request, result, saved, verdicts, photo)  # made when it is asked for
+    page = partial(exports.html, request, result, saved, verdicts, photo)
     html.download_button("Report (HTML)", page, "attacked.html", "text/html", width="stretch")
     for file, (survives, seen) in verdicts.items():
         mark = ":material/check_circle: still" if survives else ":material/cancel: no longer"

@@ -24,8 +24,8 @@ from ui.archive import unpack
 from ui.readout import names, preset_target
 from ui.state import EXAMPLE_PHOTO, samples
 
-HARMLESS = re.compile(r"/(models|geometry|learn|runs)/_stcore/(health|host-config)$|/media/\w+\.(png|json)\b")
-"""Streamlit looks for its server below a deep link first, and drops a picture or a file when the page has another."""
+HARMLESS = re.compile(r"/(models|geometry|learn|runs)/_stcore/(health|host-config)$|/media/\w+\.png\b")
+"""Streamlit looks for its server below a deep link first, and drops a picture at once when the page has another."""
 BROKEN_PICTURES = "pictures => pictures.filter(each => each.complete && !each.naturalWidth).map(each => each.src)"
 
 expect.set_options(timeout=PATIENCE * 1000)
@@ -73,6 +73,11 @@ class Visit:
         self.page.goto(path)
         expect(self.page.get_by_role("heading", level=1)).to_be_visible()
         return self.page
+
+    def idle(self) -> None:
+        """Wait until the server has drawn the page, and the browser has dropped what was there before."""
+        expect(self.page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+        expect(self.page.locator("[data-stale=true]")).to_have_count(0)
 
 
 @pytest.fixture
@@ -253,8 +258,8 @@ class Lab:
         return np.asarray(Image.open(io.BytesIO(base64.b64decode(body))).convert("RGB"))
 
     def idle(self) -> None:
-        """Wait until the server has drawn the page."""
-        expect(self.page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+        """Wait until the page is drawn."""
+        self.visit.idle()
 
     def download(self, name: str) -> bytes:
         """The file behind a download button."""

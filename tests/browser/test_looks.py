@@ -94,9 +94,12 @@ def two_runs() -> Iterator[None]:
 def test_the_runs_fit_in_every_width_and_scheme(
     width: int, scheme: str, two_runs: None, visit: Callable[..., Visit]
 ) -> None:
-    page = visit("/runs", width=width, scheme=scheme).page
+    opened = visit("/runs", width=width, scheme=scheme)
+    page = opened.page
+    opened.idle()
     page.get_by_role("button", name="Compare").nth(0).click()
     expect(page.get_by_text("One run is chosen.")).to_be_visible()
+    opened.idle()
     assert sticks_out(page) == [0, 0]
     page.get_by_role("button", name="Compare").nth(1).click()
     expect(page.get_by_text("B, perturbation: ×")).to_be_visible()
