@@ -22,7 +22,9 @@ class Remaining:
     def __str__(self) -> str:
         """In words. A rate is no promise: JMA's last constraints often take twice as long as it says."""
         at_most = f"at most {duration(self.most)}"
-        return f"A{at_most[1:]} to go." if self.likely is None else f"At this rate {duration(self.likely)}, {at_most}."
+        if self.likely is None:
+            return f"A{at_most[1:]} to go."
+        return f"At this rate {duration(self.likely)}, {at_most}." if self.likely else f"Any moment now, {at_most}."
 
 
 def remaining(settings: Settings, steps: Sequence[Step], since: float = 0.0) -> Remaining:
