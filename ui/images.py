@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 
 import numpy as np
@@ -38,9 +39,19 @@ def show_small(photo: Photo, side: int, caption: str = "") -> None:
 @st.cache_data(max_entries=256, show_spinner=False)
 def _square(digest: str, side: int, _photo: Image.Image) -> bytes:
     """A PNG file. Cached by the photo's sha256, for pages show dozens whenever they are drawn."""
+    return as_png(Image.fromarray(Preprocessing(side, crop=1.0)(_photo)))
+
+
+def as_png(picture: Image.Image, compress_level: int = 6) -> bytes:
+    """A picture as a PNG file. Level 2 takes a third of the time of 6, for 6 % more bytes."""
     file = io.BytesIO()
-    Image.fromarray(Preprocessing(side, crop=1.0)(_photo)).save(file, "PNG")
+    picture.save(file, "PNG", compress_level=compress_level)
     return file.getvalue()
+
+
+def data_url(picture: Image.Image, compress_level: int = 6) -> str:
+    """That file inside an address, for pages that hold their pictures."""
+    return "data:image/png;base64," + base64.b64encode(as_png(picture, compress_level)).decode()
 
 
 def spotlit(picture: NDArray[np.uint8], region: Region) -> NDArray[np.uint8]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +13,7 @@ from jma_core.records import AttackResult
 from models.cards import ModelSpec
 from models.photos import Preprocessing, shrunk
 from ui.backend import models
-from ui.images import to_picture
+from ui.images import as_png, to_picture
 from ui.request import Request
 from ui.runner import AttackRun
 from ui.state import forget, photos, prefer, remember, runs
@@ -62,7 +61,5 @@ def _restored(picture: NDArray[np.uint8], preprocessing: Preprocessing | None) -
         (width, height), (left, top) = preprocessing.frame((side, side))  # resized to its own size: left as it is
         beyond = [(top, height - top - picture.shape[0]), (left, width - left - picture.shape[1]), (0, 0)]
         picture = np.pad(picture, beyond, mode="edge")
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, "PNG")
     note = NOTE + AROUND * bool(preprocessing and not preprocessing.squash) + "."
-    return replace(read_photo(file.getvalue(), "stored.png"), note=note)
+    return replace(read_photo(as_png(Image.fromarray(picture)), "stored.png"), note=note)

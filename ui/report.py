@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +14,7 @@ from PIL import Image
 from jma_core.records import FREE, AttackResult, Step
 from models.cards import Kind, ModelSpec
 from ui.charts import Curve, chart
-from ui.images import SMALL, perturbation_map, to_picture
+from ui.images import SMALL, data_url, perturbation_map, to_picture
 from ui.markup import Markup, join, tag
 from ui.readout import confidences, constraint_names, names, present, wish
 from ui.request import Request, Target
@@ -124,10 +122,7 @@ def _figure(picture: NDArray[np.uint8], caption: str, side: int = SIDE) -> Marku
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
     if image.size != (full := picture.shape[1::-1]) and side == SIDE:
         caption += f" (scaled down from {full[0]} × {full[1]} pixels)"
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    source = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
-    shown = tag("img", src=source, alt=caption, width=image.width, height=image.height)
+    shown = tag("img", src=data_url(image), alt=caption, width=image.width, height=image.height)
     return tag("figure", shown, tag("figcaption", caption), class_="small" if max(full) < SMALL // 2 else "large")
 
 

@@ -6,7 +6,6 @@ a process that is killed in the middle of a write leaves the file as it was befo
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import sqlite3
@@ -264,10 +263,8 @@ def _thinned(result: AttackResult) -> tuple[Step, ...]:
 
 
 def _thumbnail(image: Pixels) -> bytes:
-    from ui.images import to_picture  # imports streamlit
+    from ui.images import as_png, to_picture  # imports streamlit
 
     picture = Image.fromarray(to_picture(image))
     picture.thumbnail((THUMBNAIL, THUMBNAIL))
-    file = io.BytesIO()
-    picture.save(file, "PNG")
-    return file.getvalue()
+    return as_png(picture)
