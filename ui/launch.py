@@ -11,14 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from jma_core import AttackResult, eight_bit, jma, refined, run
+from jma_core.attacks.refined import RATE
 from jma_core.attacks.trail import KEPT, Attack
 from jma_core.network import never
 from models.loaders import LoadedModel, to_tensor
 from models.resize import Resize, Saved
 from ui.request import Request, inside
-
-RATE = 0.2
-"""L2 length of the refined attack's first step, in the picture that the network sees."""
 
 
 def launch(

@@ -9,7 +9,7 @@ from typing import Unpack
 from torch import Tensor
 
 from jma_core.attacks.surrogates import Surrogate
-from jma_core.attacks.trail import Attack, Common, Ending, Trail, begin, cosine, unit
+from jma_core.attacks.trail import Attack, Common, Ending, Trail, annealed, begin, unit
 from jma_core.encodings import Encoding, Target
 from jma_core.network import Classifier
 from jma_core.records import Phase, Step
@@ -49,7 +49,7 @@ def _ddn(trail: Trail, steps: int, gamma: float, norm: float, loss: Surrogate) -
     for k in range(steps):
         z, gradient = trail.descend(x, loss)
         yield from trail.emit(k + 1, Phase.WALK, x, z)
-        rate = 0.01 + 0.99 * cosine(k, steps)  # alpha, by a cosine from 1 to 0.01
+        alpha = annealed(k, steps, 1.0, 0.01)
         norm = min(norm * (1 - gamma if trail.hit(z) else 1 + gamma), largest)
-        x = trail.clamp(x0 + norm * unit(x - x0 - rate * unit(gradient)))
+        x = trail.clamp(x0 + norm * unit(x - x0 - alpha * unit(gradient)))
     return trail.ending(steps)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from jma_core.attacks.refined import turned, worst
-from jma_core.attacks.trail import Attack, Common, Ending, Trail, begin, check_image, cosine, length
+from jma_core.attacks.trail import Attack, Common, Ending, Trail, annealed, begin, check_image, length
 from jma_core.encodings import Encoding, Target
 from jma_core.network import Classifier
 from jma_core.records import Floats, Phase, Step
@@ -69,8 +69,7 @@ def _eight_bit(trail: Trail, x: Tensor, turns: int) -> Generator[Step, None, End
     for k in range(turns):
         x = yield from _border(trail, k + 1, x)
         _, gradient = trail.descend(rounded(x), worst)
-        tangent = TURN[1] + (TURN[0] - TURN[1]) * cosine(k, turns)
-        x = turned(trail, x, gradient, tangent, length(x - trail.x0))
+        x = turned(trail, x, gradient, annealed(k, turns, *TURN), length(x - trail.x0))
     yield from _border(trail, turns + 1, x)
     return trail.ending(turns + 1)
 

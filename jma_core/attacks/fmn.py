@@ -9,7 +9,7 @@ from typing import Unpack
 from torch import Tensor
 
 from jma_core.attacks.surrogates import Surrogate
-from jma_core.attacks.trail import Attack, Common, Ending, Trail, begin, cosine, length, unit
+from jma_core.attacks.trail import Attack, Common, Ending, Trail, annealed, begin, length, unit
 from jma_core.encodings import Encoding, Target
 from jma_core.network import Classifier
 from jma_core.records import Phase, Step
@@ -51,8 +51,7 @@ def _fmn(
     for k in range(steps):
         z, gradient = trail.descend(x, loss)
         yield from trail.emit(k + 1, Phase.WALK, x, z)
-        annealed = cosine(k, steps)
-        factor = gamma[1] + (gamma[0] - gamma[1]) * annealed
+        factor = annealed(k, steps, *gamma)
         now = length(x - x0)
         if trail.hit(z):
             nearest = min(nearest, now)
@@ -62,6 +61,6 @@ def _fmn(
         else:  # as far as the linearised loss says that its boundary is
             norm = now + abs(float(loss(trail.goal.values(z)))) / max(length(gradient), 1e-12)
         norm = min(norm, largest)
-        delta = x - x0 - rate * (0.01 + 0.99 * annealed) * unit(gradient)
+        delta = x - x0 - annealed(k, steps, rate, rate / 100) * unit(gradient)
         x = trail.clamp(x0 + min(1.0, norm / max(length(delta), 1e-12)) * delta)
     return trail.ending(steps)

@@ -26,21 +26,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from jma_core.attacks.trail import Attack, Common, Ending, Trail, begin, cosine, length, unit
+from jma_core.attacks.trail import Attack, Common, Ending, Trail, annealed, begin, length, unit
 from jma_core.encodings import Encoding, Target
 from jma_core.network import Classifier
 from jma_core.records import Phase, Step
 
+RATE = 0.05
+"""L2 length of the first step, in pixel units of the picture that the network sees."""
 MOMENTUM = 0.9
 PATIENCE = 20
 """Steps after which the rate of the first phase has fallen by the square root of two."""
-TURN = 0.4, 0.01
+TURN = 0.7, 0.01
 SHRINK = 0.3, 0.001
-"""a and c for full boldness, at the first step of the second phase and at the last."""
+"""a and c at full boldness, for the first step of the second phase and after the last."""
 GROWTH = 0.6
 """How much the radius grows after a miss, over how much it shrinks after a hit."""
-FIRST_BOLDNESS, BOLDER, TIMIDER = 0.5, 2.0, 0.85
-"""Boldness at first, and its factors after a hit and after a miss."""
+BOLDER, TIMIDER = 2.0, 0.85
+"""Factors of the boldness after a hit and after a miss."""
 LOST = 6
 """Misses in a row after which the walk goes back to the nearest hit."""
 URGENCY, LEAST = 0.1, 0.02
@@ -56,7 +58,7 @@ def refined(
     target: Target,
     *,
     steps: int = 300,
-    rate: float = 0.2,
+    rate: float = RATE,
     **common: Unpack[Common],
 ) -> Attack:
     """Attack one image: yields a Step for every gradient and returns an AttackResult.
@@ -97,10 +99,9 @@ def _reach(trail: Trail, steps: int, rate: float) -> Generator[Step, None, tuple
 def _shrink(trail: Trail, x: Tensor, gradient: Tensor, done: int, steps: int) -> Generator[Step]:
     """Walk on spheres from a hit with the gradients that are left."""
     nearest, radius = (x, gradient), length(x - trail.x0)
-    boldness, misses = FIRST_BOLDNESS, 0
+    boldness, misses = 1.0, 0
     for k in range(done, steps):
-        annealed = cosine(k - done, steps - done)
-        a, c = (boldness * (last + (first - last) * annealed) for first, last in (TURN, SHRINK))
+        a, c = (boldness * annealed(k - done, steps - done, *fall) for fall in (TURN, SHRINK))
         radius = radius * (1 + GROWTH * c) if misses else length(x - trail.x0) * (1 - c)
         x = turned(trail, x, gradient, a, radius)
         z, gradient = trail.descend(x, worst)

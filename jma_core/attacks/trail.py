@@ -312,9 +312,9 @@ def _distance(a: Tensor, b: Tensor) -> float:
     return float(torch.linalg.vector_norm((a - b).cpu().double()))
 
 
-def cosine(k: int, steps: int) -> float:
-    """What anneals a rate: from 1 at the first of so many steps to 0 after the last, by half a cosine."""
-    return (1 + math.cos(math.pi * k / steps)) / 2
+def annealed(k: int, steps: int, first: float, last: float) -> float:
+    """A rate that falls by half a cosine: from ``first`` at step 0 to ``last`` after so many steps."""
+    return last + (first - last) * (1 + math.cos(math.pi * k / steps)) / 2
 
 
 def length(delta: Tensor) -> float:
