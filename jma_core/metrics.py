@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 Image = NDArray[np.floating]
 
@@ -55,6 +54,9 @@ def ssim(original: Image, attacked: Image) -> float:
     """
     if min(original.shape[1:]) < 11:
         return math.nan
+    from scipy.ndimage import (
+        gaussian_filter,
+    )  # takes a fifth of a second, which those who only read records need not wait
 
     def blur(channels: NDArray[np.float64]) -> NDArray[np.float64]:
         blurred: NDArray[np.float64] = gaussian_filter(channels, sigma=(0, 1.5, 1.5), radius=(0, 5, 5))

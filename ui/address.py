@@ -15,7 +15,7 @@ from ui.state import prefer
 
 _replace = st.components.v2.component(
     "address",
-    js="export default ({ data }) => history.replaceState(history.state, '', location.pathname + data)",
+    js="export default ({ data }) => history.replaceState(history.state, '', location.pathname + data.at(0))",
 )
 """Not ``st.query_params``, which would make every click on a label an entry of the browser's history."""
 
@@ -38,7 +38,7 @@ def follow(request: Request, spec: ModelSpec, now: Prediction) -> None:
     """Write a request into the address bar, and offer it as a link."""
     link = to_link(request, spec, preset_target(spec, now.logits, now.decoded))
     query = "?" + urlencode(link, doseq=True) if link else ""
-    _replace(data=query, key="address", height=0)
+    _replace(data=(query,), key="address", height=0)
     with st.popover("Link to this choice", icon=":material/link:", width="stretch"):
         if request.photo not in sample_names(spec).values():
             st.caption("A link cannot carry a photo of your own, nor what is wanted of it: this one has the rest.")

@@ -14,7 +14,7 @@ const PLAIN = "data:image/gif;base64,R0lGODlhAQABAAAAACw=";
 const parcels = new Map(); // what has come, by its digest; the one used longest ago first
 const players = new WeakMap(); // by the element that holds them
 
-export default function mount({ data, parentElement, setStateValue, setTriggerValue }) {
+export default function mount({ data: [data], parentElement, setStateValue, setTriggerValue }) {
   const player = players.get(parentElement) ?? new Player(parentElement);
   players.set(parentElement, player);
   player.tell = (update) => setStateValue("at", { id: data.id, update });

@@ -106,7 +106,7 @@ def shown(at: AppTest) -> AttackRun:
 def played(at: AppTest) -> list[str]:
     """What the original and the update shown first read as in the lab's player, for a browser that has kept nothing."""
     at.session_state["sent"] = set()
-    data = json.loads(at.run().main.get("bidi_component")[0].proto.json)
+    data = json.loads(at.run().main.get("bidi_component")[0].proto.json)[0]
     return [data["parcels"][each["parcel"]]["reads"] for each in data["film"] if each["update"] in (0, data["shown"])]
 
 
