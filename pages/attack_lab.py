@@ -76,7 +76,7 @@ def transport(request: Request, run: AttackRun | None, picture: Any, *, nothing_
         st.button("Step", disabled=blocked or ended, icon=":material/skip_next:", args=(*asked, 1), **go)
         label = "Run again" if ended else "Run"
         st.button(label, disabled=blocked, type="primary", icon=":material/play_arrow:", args=asked, **go)
-        st.button("Stop", disabled=not busy, icon=":material/pause:", on_click=stop, args=(run,))
+        st.button("Stop", disabled=not busy, icon=":material/pause:", on_click=stop, args=(request,))
         st.button("Reset", disabled=run is None, icon=":material/replay:", on_click=forget, args=(request,))
     if nothing_to_do:
         st.info("The photo already has the wanted labels: there is nothing to attack. Choose other labels on the left.")
@@ -107,10 +107,11 @@ def start(request: Request, picture: Any, steps: int | None = None) -> None:
         run.wait(ANSWER)
 
 
-def stop(run: AttackRun) -> None:
+def stop(request: Request) -> None:
     """Halt after the iteration in progress."""
-    run.pause()
-    run.wait(ANSWER)
+    if run := runs().get(request):
+        run.pause()
+        run.wait(ANSWER)
 
 
 def summary(run: AttackRun) -> str:

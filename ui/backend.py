@@ -92,13 +92,14 @@ class ModelPool:
         return str(error) if error else ""
 
     def _load(self, spec: ModelSpec) -> LoadedModel:
-        if "torch" not in sys.modules:
+        if first := "torch" not in sys.modules:
             time.sleep(HEAD_START)
         from models.loaders import best_device, load  # imports torch
 
         model = load(spec, best_device(), progress=lambda done, total: self.progress.update({spec.name: (done, total)}))
-        gc.collect()
-        gc.freeze()  # Streamlit collects garbage after every rerun: torch's 400,000 objects need not be searched
+        if first:  # later there are attacks, which have to go again
+            gc.collect()
+            gc.freeze()  # Streamlit collects garbage after every rerun: torch's 400,000 objects need not be searched
         return model
 
 

@@ -11,6 +11,7 @@ import streamlit as st
 from jma_core.records import FREE
 from models.registry import ASSETS
 from ui.archive import unpack, unpack_space
+from ui.housekeeping import while_connected
 from ui.request import Choice, Measured, Request, Target
 from ui.runner import AttackRun
 from ui.uploads import Photo, read_photo
@@ -100,6 +101,7 @@ def runs() -> OrderedDict[Request, AttackRun]:
     """This session's attacks, oldest first."""
     if "runs" not in st.session_state:
         st.session_state["runs"] = OrderedDict({example().request: example()})
+        while_connected(st.session_state["runs"])
     kept: OrderedDict[Request, AttackRun] = st.session_state["runs"]
     return kept
 
