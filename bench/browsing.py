@@ -19,6 +19,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+FAKE_CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 PATIENCE = 90  # seconds; a page is there after two and an attack after six on a quiet machine
 OFFLINE = dict.fromkeys(["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"], "http://127.0.0.1:9")
 """In the environment of servers: their own requests to other hosts go nowhere."""
@@ -32,7 +33,7 @@ def chromium() -> Iterator[Browser]:
         raise LookupError(f"no browser here: none of {', '.join(BROWSERS)} is installed")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=found, args=["--no-sandbox", "--disable-background-networking"]
+            executable_path=found, args=["--no-sandbox", "--disable-background-networking", *FAKE_CAMERA]
         )
         yield browser
         browser.close()

@@ -55,7 +55,7 @@ def choose_model() -> ModelSpec:
 
 
 def choose_photo(spec: ModelSpec) -> Photo:
-    """The gallery of the model's kind, and the upload. A file that cannot be used is explained, and the photo stays."""
+    """The gallery of the model's kind, the upload and the camera. A bad file is explained, and the photo stays."""
     shipped, offered = samples(spec.samples), photos(spec.samples)
     first = next(iter(shipped))
     chosen = st.session_state[keep("photo", first)]
@@ -72,10 +72,14 @@ def choose_photo(spec: ModelSpec) -> Photo:
     st.file_uploader(
         "Your own photo",
         key="uploaded",
-        on_change=_take_upload,
+        on_change=_take,
+        args=("uploaded",),
         max_upload_size=MAX_BYTES // 2**20,
         help=f"PNG, JPEG, WebP, GIF, TIFF or BMP, at most {MAX_BYTES // 2**20} MB. It stays on this computer.",
     )
+    camera = st.expander("Take a photo", icon=":material/photo_camera:", key="camera-open", on_change="rerun")
+    if camera.open:  # a camera is on while its widget is on the page
+        camera.camera_input("Camera", key="camera", on_change=_take, args=("camera",), label_visibility="collapsed")
     if problem := st.session_state.get("upload_problem"):
         st.error(problem)
     photo = offered[chosen]
@@ -89,8 +93,8 @@ def _choose(digest: str) -> None:
     st.session_state["upload_problem"] = ""
 
 
-def _take_upload() -> None:
-    file = st.session_state["uploaded"]
+def _take(widget: str) -> None:
+    file = st.session_state[widget]
     if file is None:
         return
     try:

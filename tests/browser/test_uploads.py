@@ -72,3 +72,13 @@ def test_a_broken_file_is_explained_in_a_sentence_and_the_photo_stays(lab: Lab, 
     expect(lab.thumbnail("yours")).to_have_count(0)
     lab.thumbnail("cat").click()
     expect(lab.page.get_by_role("alert")).to_have_count(0)
+
+
+def test_a_photo_from_the_camera_can_be_attacked(lab: Lab) -> None:
+    lab.page.get_by_text("Take a photo", exact=True).click()
+    lab.page.wait_for_function("document.querySelector('video')?.readyState === HTMLMediaElement.HAVE_ENOUGH_DATA")
+    lab.page.get_by_role("button", name="Take Photo", exact=True).click()
+    expect(lab.thumbnail("yours")).to_be_visible()
+    lab.idle()
+    lab.button("Run").click()
+    expect(lab.success).to_be_visible()
