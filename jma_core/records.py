@@ -172,3 +172,8 @@ class AttackResult:
     """(k, 2) backward passes so far and L2, at each success that was nearer than all before it."""
     steps: tuple[Step, ...]
     """All of them, or up to 256 evenly spread ones of a longer attack, and the last."""
+
+    @property
+    def best(self) -> Step | None:
+        """The step whose image is the result, as far as lengths tell; None if that is the original."""
+        return min((None, *self.steps), key=lambda step: abs((step.l2 if step else 0.0) - self.distortion.l2))

@@ -13,18 +13,12 @@ from ui import figures
 from ui.frame import framed
 from ui.images import perturbation_map, show, to_picture
 from ui.reopening import obstacle, reopen
-from ui.request import Request
+from ui.request import LEVELS, Request
 from ui.store import FRAMES, MAX_BYTES, MAX_RUNS, DamagedRun, Row, store
 
 AT_ONCE = 20
 """Runs that the list shows before one asks for more."""
 SIDES = ("A", "B")
-LEVELS = {
-    "lazy": "JMA, gradients that matter",
-    "boxed": "JMA, range of pixels in the problem",
-    "paper": "JMA, all gradients",
-    "refined": "refined",
-}
 
 
 def main() -> None:

@@ -230,17 +230,12 @@ def choose_settings() -> Settings:
         values = {
             "level": st.radio(
                 "Attack",
-                LEVELS,
-                format_func={
-                    "lazy": "JMA, from the gradients that matter (fast)",
-                    "boxed": "JMA, with the range of pixels in the problem",
-                    "paper": "JMA, from all gradients (as published)",
-                    "refined": "Refined, ends closest to the original",
-                }.get,
+                list(LEVELS),
+                format_func=LEVELS.get,
                 key=keep("level", default.level),
-                help="The fast and the published form of JMA walk the same path; the published one takes one backward "
-                "pass for every logit, about a minute an iteration with 1000 classes. Both clip pixels at black and "
-                "white after each step; the second form knows of these limits beforehand. The refined attack takes one "
+                help="The first and the third walk the same path; the third takes one backward pass for every logit, "
+                "about a minute an iteration with 1000 classes. Both clip pixels at black and white after each step; "
+                "the second knows of these limits beforehand. The refined attack takes one "
                 "gradient an iteration: it first reaches the target and then shrinks the perturbation until its "
                 "iterations are used up.",
             ),

@@ -21,7 +21,7 @@ from PIL import Image
 from jma_core.records import FREE
 from models.cards import Kind, ModelSpec
 from ui.images import colours, data_url, signed_change, to_picture
-from ui.readout import confidences, names, present
+from ui.readout import confidences, names, present, wishes
 from ui.request import Target
 from ui.runner import AttackRun
 from ui.views import Frame
@@ -192,13 +192,6 @@ def margins(spec: ModelSpec, z: Floats, target: Target) -> Floats:
     ahead = compared[target] - compared
     ahead[target] = np.delete(ahead, target).min()
     return ahead
-
-
-def wishes(spec: ModelSpec, target: Target) -> NDArray[np.int64]:
-    """For each class or label whether it is wanted: 1 present, 0 absent, -1 either."""
-    if isinstance(target, tuple):
-        return np.array(target, dtype=np.int64)
-    return np.eye(len(spec.labels), dtype=np.int64)[target]
 
 
 def _flags(spec: ModelSpec, decoded: NDArray[Any]) -> NDArray[np.bool_]:

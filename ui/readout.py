@@ -47,6 +47,13 @@ def names(spec: ModelSpec, decoded: NDArray[Any]) -> str:
     return ", ".join(spec.labels[i] for i in present(decoded)) or "none of its labels"
 
 
+def wishes(spec: ModelSpec, target: Target) -> NDArray[np.int64]:
+    """For each class or label whether it is wanted: 1 present, 0 absent, -1 either."""
+    if isinstance(target, tuple):
+        return np.array(target, dtype=np.int64)
+    return np.eye(len(spec.labels), dtype=np.int64)[target]
+
+
 def wish(spec: ModelSpec, target: Target) -> str:
     """A target in words."""
     asked = np.array(target)

@@ -16,7 +16,7 @@ from models.cards import Kind, ModelSpec
 from ui.charts import Curve, chart
 from ui.images import SMALL, data_url, perturbation_map, to_picture
 from ui.markup import Markup, join, tag
-from ui.readout import confidences, constraint_names, names, present, wish
+from ui.readout import confidences, constraint_names, names, present, wish, wishes
 from ui.request import Request, Target
 from ui.story import story
 
@@ -131,12 +131,8 @@ def _labels(spec: ModelSpec, target: Target, result: AttackResult) -> Markup:
     before, after = confidences(spec, result.logits_before), confidences(spec, result.logits)
     was, reads = present(result.decoded_before), present(result.decoded)
     asked = present(np.array(target))
-    told = {1: "present", 0: "absent", FREE: "either"}
-    wanted = (
-        [told[each] for each in target]
-        if isinstance(target, tuple)
-        else ["wanted" if i == target else "" for i in range(len(spec.labels))]
-    )
+    told = {1: "present", 0: "absent", FREE: "either"} if isinstance(target, tuple) else {1: "wanted", 0: ""}
+    wanted = [told[each] for each in wishes(spec, target).tolist()]
     matter = dict.fromkeys([*asked, *reads, *was])
     surest = np.argsort(-np.maximum(before, after), kind="stable")[:LABELS].tolist()
     shown = list(matter | dict.fromkeys(surest))[: max(LABELS, len(matter))]

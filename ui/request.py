@@ -10,7 +10,13 @@ Target = int | tuple[int, ...]
 """A class index, or for each label whether it is wanted: 1 present, 0 absent, -1 either."""
 
 
-LEVELS = ("lazy", "boxed", "paper", "refined")
+LEVELS = {
+    "lazy": "JMA, from the gradients that matter",
+    "boxed": "JMA, with the range of pixels in the problem",
+    "paper": "JMA, from all gradients, as published",
+    "refined": "Refined, ends closest to the original",
+}
+"""The attacks, and what people call them."""
 STEPS = (0.05, 0.1, 0.2, 0.5, 1.0)
 MAX_KAPPA, KAPPA_STEP = 5.0, 0.5
 MAX_ITERATIONS = 1000

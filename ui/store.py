@@ -256,9 +256,7 @@ def _thinned(result: AttackResult) -> tuple[Step, ...]:
     kept = Thinned(max(2, min(FRAMES, FRAME_BYTES // (2 * result.original.size))))
     for step in result.steps:
         kept.add(step)
-    few = {id(step) for step in kept.steps}
-    if result.steps:
-        few.add(id(min(result.steps, key=lambda step: abs(step.l2 - result.distortion.l2))))
+    few = {id(step) for step in (*kept.steps, result.best)}
     return tuple(step for step in result.steps if id(step) in few)
 
 

@@ -50,10 +50,10 @@ def frames(run: AttackRun | None, original: Floats, now: Prediction) -> list[Fra
 
 def best_frame(run: AttackRun | None, moments: list[Frame]) -> Frame:
     """The frame to look at first: the result's once there is one, else the latest."""
-    if run is None or run.result is None or len(moments) == 1:
+    if run is None or run.result is None:
         return moments[-1]
-    l2 = run.result.distortion.l2
-    return min(moments, key=lambda frame: abs((frame.step.l2 if frame.step else 0.0) - l2))
+    best = run.result.best
+    return next(frame for frame in moments if frame.step is best)
 
 
 def metrics(original: Frame, frame: Frame) -> None:

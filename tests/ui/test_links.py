@@ -46,7 +46,7 @@ def targets(spec: ModelSpec) -> some.SearchStrategy:
 def requests(draw: some.DrawFn) -> tuple[Request, ModelSpec]:
     spec = draw(some.sampled_from(list(ZOO.values())))
     chosen = Settings(
-        draw(some.sampled_from(LEVELS)),
+        draw(some.sampled_from(list(LEVELS))),
         draw(some.sampled_from(STEPS)),
         draw(some.integers(1, 1000)),
         draw(some.integers(0, 10)) / 2,
