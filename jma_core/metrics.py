@@ -54,9 +54,7 @@ def ssim(original: Image, attacked: Image) -> float:
     """
     if min(original.shape[1:]) < 11:
         return math.nan
-    from scipy.ndimage import (
-        gaussian_filter,
-    )  # takes a fifth of a second, which those who only read records need not wait
+    from scipy.ndimage import gaussian_filter  # a fifth of a second that those who only read records need not wait
 
     def blur(channels: NDArray[np.float64]) -> NDArray[np.float64]:
         blurred: NDArray[np.float64] = gaussian_filter(channels, sigma=(0, 1.5, 1.5), radius=(0, 5, 5))

@@ -115,7 +115,7 @@ def play(spec: ModelSpec, target: Target, run: AttackRun | None, moments: list[F
     sent: set[str] = st.session_state.setdefault(SENT, set())
     data["parcels"] = {digest: parcel for digest, parcel in parcels.items() if digest not in sent}
     sent.update(parcels)
-    # In a tuple: elsewhere Streamlit looks for data frames, and imports pandas for it, before the pictures are there.
+    # In a tuple, as in ui/address.py: elsewhere Streamlit looks for data frames, and first imports pandas for it.
     _component(key=KEY, data=(data,), on_at_change=_nothing, on_missing_change=_send_again)
     return moments[data["shown"]]
 
