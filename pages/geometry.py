@@ -124,7 +124,7 @@ def caption(view: str, section: Section) -> str:
     """How to read the figure."""
     about = (
         "Dashed: as near to z as r′. Solid: as cheap in pixels as r∗. Hollow marks are where the real network ends "
-        "after the full step. Click r′ or r∗ for its picture."
+        "after the full step. Click r′ or r∗, and its photo is below."
     )
     if view == PLANE:
         return f"{about} Circle and ellipse each touch the grey target region in one point only."

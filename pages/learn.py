@@ -12,7 +12,13 @@ OPENS = {"lab": ("the attack lab", "pages/attack_lab.py"), "geometry": ("the geo
 LARGE = """<style>
 .st-key-lecture :is(p, .katex) {font-size: 1.2rem}
 .st-key-lecture [data-testid="stMetricValue"] p {font-size: 2.2rem}
+.st-key-lecture [data-testid="stMetricLabel"] * {white-space: normal}
+@media (max-width: 1200px) {
+  .st-key-lecture :is(p, .katex) {font-size: 1rem}
+  .st-key-lecture [data-testid="stMetricValue"] p {font-size: 1.5rem}
+}
 </style>"""
+"""For the last row of a lecture hall; on a projector of 1024 pixels the formulas have to fit first."""
 STEPS = range(1, len(LESSONS) + 1)
 
 

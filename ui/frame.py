@@ -12,8 +12,11 @@ STYLE = """<style>
 [data-testid="stBaseButton-primary"] {background: #0b5fad; border-color: #0b5fad}
 [data-testid="stBaseButton-primary"]:hover {background: #094d8c; border-color: #094d8c}
 [data-testid="stMarkdownContainer"] .katex-display.katex-display {overflow: visible}
+[data-testid="stMainBlockContainer"] {padding-top: 4.25rem}
+[class*="st-key-photo-"] button {padding-inline: 0.25rem}
 </style>"""
-"""White text needs a darker blue than the dark theme's; formulas, which fit, would scroll by a pixel or two."""
+"""White text needs a darker blue than the dark theme's; formulas, which fit, would scroll by a pixel or two. Projectors
+have no room for Streamlit's six lines above a title, nor the button under a small photo for its margins."""
 
 
 def frame() -> None:

@@ -280,7 +280,7 @@ def spectrum(space: Geometry) -> go.Figure:
         )
     )  # fmt: skip
     figure.update_layout(height=360, margin={"l": 10, "r": 10, "t": 20, "b": 10})
-    figure.update_xaxes(title="direction in logit space, cheapest first", tickformat="d", showgrid=False)
+    figure.update_xaxes(title="direction, cheapest first", tickformat="d", showgrid=False)
     figure.update_yaxes(title="eigenvalue of J J′", type="log", exponentformat="power", dtick=1)
     return figure
 

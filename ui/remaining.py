@@ -24,7 +24,7 @@ class Remaining:
         at_most = f"at most {duration(self.most)}"
         if self.likely is None:
             return f"A{at_most[1:]} to go."
-        return f"At this rate {duration(self.likely)}, {at_most}." if self.likely else f"Any moment now, {at_most}."
+        return f"At this rate {duration(self.likely)}, {at_most}." if self.likely else "Any moment now."
 
 
 def remaining(settings: Settings, steps: Sequence[Step], since: float = 0.0) -> Remaining:

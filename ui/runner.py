@@ -81,7 +81,7 @@ class AttackRun:
         if self.result:
             return self.result.detail
         if not self.busy:
-            return "Paused." if self._taken.added else "Not started."
+            return self._paused()
         if ahead := turnstile.ahead(self):
             return f"Waiting for {ahead} other attack{'s' * (ahead > 1)} on this computer to finish."
         if not models().request(self.request.model).done():
@@ -92,6 +92,14 @@ class AttackRun:
         if not self._to_the_end:
             return now
         return f"{now} {remaining(self.request.settings, self.steps, time.monotonic() - self._stepped)}"
+
+    def _paused(self) -> str:
+        if not self._taken.added:
+            return "Not started."
+        reached = self.steps[-1].success
+        return (
+            "Paused. It reads as wanted already; what follows comes closer to the original." if reached else "Paused."
+        )
 
     def go(self, steps: int | None = None) -> None:
         """Advance by a number of steps, or to the end. Does nothing while busy or once ended."""

@@ -91,6 +91,18 @@ def test_a_network_that_cannot_be_loaded_ends_the_attack_in_a_sentence(
     assert late.status == "The attack broke off: no such file"
 
 
+def test_a_pause_says_whether_the_target_is_reached(bench: Bench, request_for: Callable[..., Request]) -> None:
+    run = AttackRun(request_for(model="here"), PICTURE)
+    bench.go_on.release(1000)
+    said = {True: "Paused. It reads as wanted already; what follows comes closer to the original.", False: "Paused."}
+    for number, step in enumerate(bench.result.steps, start=1):
+        run.go(steps=1)
+        run.wait(5.0)
+        assert len(run.steps) == number
+        assert run.status == said[step.success]
+    assert {step.success for step in bench.result.steps} == {True, False}
+
+
 def test_stop_is_answered_when_the_iteration_ends_and_not_before(
     bench: Bench, request_for: Callable[..., Request]
 ) -> None:
