@@ -244,7 +244,13 @@ class Lab:
 
     def update(self) -> int:
         """The update that the player shows."""
+        self.idle()
         return int(self.slider.input_value())
+
+    def updates(self) -> int:
+        """How many the attack has made. The page says that it has ended before it shows the last of them."""
+        self.idle()
+        return int(self.slider.get_attribute("max") or 0)
 
     def figure(self, caption: str) -> Locator:
         """The player's picture above a caption that begins so."""
