@@ -54,12 +54,12 @@ def trim() -> None:
 @st.cache_resource
 def _housekeeping() -> Housekeeping:
     """That of this server, at work in a thread."""
-    housekeeping = Housekeeping()
+    housekeeping, server = Housekeeping(), runtime.get_instance()
 
     def work() -> None:
         while True:
             time.sleep(PERIOD)
-            housekeeping.tidy(runtime.get_instance().is_active_session, time.monotonic())
+            housekeeping.tidy(server.is_active_session, time.monotonic())
 
     threading.Thread(target=work, name="housekeeping", daemon=True).start()
     return housekeeping
