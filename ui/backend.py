@@ -92,15 +92,23 @@ class ModelPool:
         return str(error) if error else ""
 
     def _load(self, spec: ModelSpec) -> LoadedModel:
-        if first := "torch" not in sys.modules:
+        if "torch" not in sys.modules:
             time.sleep(HEAD_START)
-        from models.loaders import best_device, load  # imports torch
+            _import_torch()
+        from models.loaders import best_device, load
 
-        model = load(spec, best_device(), progress=lambda done, total: self.progress.update({spec.name: (done, total)}))
-        if first:  # later there are attacks, which have to go again
-            gc.collect()
-            gc.freeze()  # Streamlit collects garbage after every rerun: torch's 400,000 objects need not be searched
-        return model
+        return load(spec, best_device(), progress=lambda done, total: self.progress.update({spec.name: (done, total)}))
+
+
+def _import_torch() -> None:
+    """With all that the loaders need. Its 400,000 objects are not searched for garbage: not as they come, nor later."""
+    gc.disable()
+    try:
+        import models.loaders  # noqa: F401
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 @st.cache_resource

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import sys
 import threading
 import time
@@ -42,11 +43,12 @@ class Housekeeping:
             elif now - self._left.setdefault(session, now) > GONE:
                 self._held.pop(session).clear()
                 del self._left[session]
-        trim()
+        give_back()
 
 
-def trim() -> None:
-    """Give freed memory back to the system, of which glibc keeps some 200 MB of one attack for the next."""
+def give_back() -> None:
+    """Free what is garbage, and give it back to the system: of one attack glibc keeps some 200 MB for the next."""
+    gc.collect()
     if sys.platform == "linux" and (malloc_trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
         malloc_trim(0)
 

@@ -24,6 +24,7 @@ def test_nothing_serious_keeps_anybody_out(path: str, scheme: str, visit: Callab
     expect(page.get_by_text("The network is loading")).to_have_count(0)
     page.set_viewport_size({"width": 1440, "height": 3000})  # axe gives up on contrast where tables are scrolled away
     opened.idle()
+    expect(page.get_by_test_id("stMainBlockContainer")).to_have_css("padding-top", "68px")  # the app's style has come
     page.wait_for_load_state("networkidle")
     page.evaluate("document.fonts.ready")
     response = checker.Axe().run(page).response

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from pathlib import Path
 from weakref import ref
@@ -10,7 +9,7 @@ from weakref import ref
 import numpy as np
 import pytest
 
-from ui.housekeeping import GONE, Housekeeping, trim
+from ui.housekeeping import GONE, Housekeeping, give_back
 from ui.request import Request, Settings
 from ui.runner import AttackRun
 
@@ -29,7 +28,6 @@ def test_what_a_closed_tab_held_is_freed_after_two_minutes() -> None:
     housekeeping.tidy(lambda session: session == "open", now=100.0 + GONE)
     assert held, "it may still come back"
     housekeeping.tidy(lambda session: session == "open", now=101.0 + GONE)
-    gc.collect()
     assert held == {}
     assert freed() is None
     assert other
@@ -53,6 +51,6 @@ def test_freed_memory_goes_back_to_the_system() -> None:
     top = bytearray(100_000)  # above them in the heap, so that they are not given back when they are freed
     full = resident()
     del small
-    trim()
+    give_back()
     assert full - resident() > 80e6
     assert len(top) == 100_000
