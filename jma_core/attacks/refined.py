@@ -45,6 +45,8 @@ BOLDER, TIMIDER = 2.0, 0.85
 """Factors of the boldness after a hit and after a miss."""
 LOST = 6
 """Misses in a row after which the walk goes back to the nearest hit."""
+TWO_WALKS, FASTER = 600, 4.0
+"""With so many gradients there are two walks, the second at so many times the rate."""
 URGENCY, LEAST = 0.1, 0.02
 """The weight of a violated constraint grows by this, in e-foldings a step; none falls below so much of their mean."""
 TEMPERATURE = 0.25
@@ -75,37 +77,46 @@ def refined(
 
 
 def _refined(trail: Trail, steps: int, rate: float) -> Generator[Step, None, Ending]:
-    done, hit, gradient = yield from _reach(trail, steps, rate)
-    yield from _shrink(trail, hit, gradient, done, steps)
+    if steps < TWO_WALKS:
+        yield from _walk(trail, range(1, steps + 1), rate)
+    else:
+        yield from _walk(trail, range(1, steps // 2 + 1), rate)
+        yield from _walk(trail, range(steps // 2 + 1, steps + 1), FASTER * rate)
     return trail.ending(steps)
 
 
-def _reach(trail: Trail, steps: int, rate: float) -> Generator[Step, None, tuple[int, Tensor, Tensor]]:
-    """Descend until there is a hit. Returns how many gradients that took, the last image, and the gradient there."""
+def _walk(trail: Trail, numbers: range, rate: float) -> Generator[Step]:
+    """Both phases from the original, with a gradient for each of these numbers of iterations."""
+    hit, gradient, left = yield from _reach(trail, numbers, rate)
+    yield from _shrink(trail, hit, gradient, left)
+
+
+def _reach(trail: Trail, numbers: range, rate: float) -> Generator[Step, None, tuple[Tensor, Tensor, range]]:
+    """Descend until there is a hit. Returns the last image, the gradient there, and the numbers that are left."""
     x, velocity = trail.x0, torch.zeros_like(trail.x0)
     weights = x.new_ones(len(trail.goal.labels))
-    for k in range(steps):
+    for k, number in enumerate(numbers):
         z, gradient = trail.descend(x, partial(_summed, weights=weights))
-        yield from trail.emit(k + 1, Phase.WALK, x, z)
+        yield from trail.emit(number, Phase.WALK, x, z)
         if trail.hit(z):
-            return k + 1, x, gradient
+            return x, gradient, numbers[k + 1 :]
         weights = weights * torch.exp(URGENCY * (trail.goal.values(z) < 0))
         weights = (weights / weights.mean()).clamp(min=LEAST)
         velocity = MOMENTUM * velocity - unit(gradient)
         x = trail.clamp(x + rate / math.sqrt(1 + k / PATIENCE) * velocity)
-    return steps, x, gradient
+    return x, gradient, range(0)
 
 
-def _shrink(trail: Trail, x: Tensor, gradient: Tensor, done: int, steps: int) -> Generator[Step]:
+def _shrink(trail: Trail, x: Tensor, gradient: Tensor, numbers: range) -> Generator[Step]:
     """Walk on spheres from a hit with the gradients that are left."""
     nearest, radius = (x, gradient), length(x - trail.x0)
     boldness, misses = 1.0, 0
-    for k in range(done, steps):
-        a, c = (boldness * annealed(k - done, steps - done, *fall) for fall in (TURN, SHRINK))
+    for k, number in enumerate(numbers):
+        a, c = (boldness * annealed(k, len(numbers), *fall) for fall in (TURN, SHRINK))
         radius = radius * (1 + GROWTH * c) if misses else length(x - trail.x0) * (1 - c)
         x = turned(trail, x, gradient, a, radius)
         z, gradient = trail.descend(x, worst)
-        yield from trail.emit(k + 1, Phase.SHRINK, x, z)
+        yield from trail.emit(number, Phase.SHRINK, x, z)
         if trail.hit(z):
             boldness, misses = min(1.0, BOLDER * boldness), 0
             nearest = min(nearest, (x, gradient), key=lambda hit: length(hit[0] - trail.x0))

@@ -18,6 +18,7 @@ from jma_core.attacks.cw import cw
 from jma_core.attacks.ddn import ddn
 from jma_core.attacks.fab import fab
 from jma_core.attacks.fmn import fmn
+from jma_core.attacks.refined import RATE
 from jma_core.records import AttackResult, StopReason
 
 Build = Callable[..., Any]
@@ -349,6 +350,16 @@ def test_a_mask_that_does_not_fit_is_refused(case: Callable[..., Case], mask: Te
 
 
 # Linear networks, whose nearest image is known.
+
+
+def test_many_gradients_are_spent_on_two_walks_of_which_the_nearer_counts(case: Callable[..., Case]) -> None:
+    it = case("one-hot", seed=1)
+    one, other = it.attacked(refined, steps=300), it.attacked(refined, steps=300, rate=4 * RATE)
+    both = it.attacked(refined, steps=600)
+    assert (both.n_it, both.backward, both.forward) == (600, 600, 600)
+    assert [step.iteration for step in both.steps] == sorted(step.iteration for step in both.steps)
+    assert one.distortion.l2 != other.distortion.l2
+    assert both.distortion.l2 == min(one.distortion.l2, other.distortion.l2)
 
 
 def nearest(a: Any, missing: Any) -> float:
