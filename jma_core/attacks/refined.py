@@ -45,8 +45,8 @@ BOLDER, TIMIDER = 2.0, 0.85
 """Factors of the boldness after a hit and after a miss."""
 LOST = 6
 """Misses in a row after which the walk goes back to the nearest hit."""
-TWO_WALKS, FASTER = 600, 4.0
-"""With so many gradients there are two walks, the second at so many times the rate."""
+TWO_WALKS, SOON, FASTER = 600, 1 / 30, 4.0
+"""Of so many gradients half go to a second walk at so many times the rate, if the first hit took at most this share."""
 URGENCY, LEAST = 0.1, 0.02
 """The weight of a violated constraint grows by this, in e-foldings a step; none falls below so much of their mean."""
 TEMPERATURE = 0.25
@@ -77,22 +77,20 @@ def refined(
 
 
 def _refined(trail: Trail, steps: int, rate: float) -> Generator[Step, None, Ending]:
-    if steps < TWO_WALKS:
-        yield from _walk(trail, range(1, steps + 1), rate)
-    else:
-        yield from _walk(trail, range(1, steps // 2 + 1), rate)
-        yield from _walk(trail, range(steps // 2 + 1, steps + 1), FASTER * rate)
+    hit, gradient, left = yield from _reach(trail, range(1, steps + 1), rate)
+    if steps >= TWO_WALKS and len(left) >= (1 - SOON) * steps:
+        second = range(1 + steps // 2, steps + 1)
+        yield from _shrink(trail, hit, gradient, left[: -len(second)])
+        hit, gradient, left = yield from _reach(trail, second, FASTER * rate)
+    yield from _shrink(trail, hit, gradient, left)
     return trail.ending(steps)
 
 
-def _walk(trail: Trail, numbers: range, rate: float) -> Generator[Step]:
-    """Both phases from the original, with a gradient for each of these numbers of iterations."""
-    hit, gradient, left = yield from _reach(trail, numbers, rate)
-    yield from _shrink(trail, hit, gradient, left)
-
-
 def _reach(trail: Trail, numbers: range, rate: float) -> Generator[Step, None, tuple[Tensor, Tensor, range]]:
-    """Descend until there is a hit. Returns the last image, the gradient there, and the numbers that are left."""
+    """Descend from the original, an iteration for each of these numbers, until there is a hit.
+
+    Returns the last image, the gradient there, and the numbers that are left.
+    """
     x, velocity = trail.x0, torch.zeros_like(trail.x0)
     weights = x.new_ones(len(trail.goal.labels))
     for k, number in enumerate(numbers):

@@ -19,7 +19,7 @@ from jma_core.attacks.ddn import ddn
 from jma_core.attacks.fab import fab
 from jma_core.attacks.fmn import fmn
 from jma_core.attacks.refined import RATE
-from jma_core.records import AttackResult, StopReason
+from jma_core.records import AttackResult, Phase, StopReason
 
 Build = Callable[..., Any]
 
@@ -360,6 +360,13 @@ def test_many_gradients_are_spent_on_two_walks_of_which_the_nearer_counts(case: 
     assert [step.iteration for step in both.steps] == sorted(step.iteration for step in both.steps)
     assert one.distortion.l2 != other.distortion.l2
     assert both.distortion.l2 == min(one.distortion.l2, other.distortion.l2)
+
+
+def test_a_target_that_is_hard_to_reach_gets_all_gradients_in_one_walk(case: Callable[..., Case]) -> None:
+    it = case("one-hot", seed=1)
+    result = it.attacked(refined, steps=600, rate=RATE / 2000)
+    assert 20 < result.curve[0][0] < 300
+    assert {step.phase for step in result.steps if step.iteration > result.curve[0][0]} == {Phase.SHRINK}
 
 
 def nearest(a: Any, missing: Any) -> float:
