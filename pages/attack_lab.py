@@ -128,20 +128,20 @@ def summary(run: AttackRun) -> str:
 def downloads(run: AttackRun) -> None:
     """The result as files, and whether the attack survives in them."""
     assert run.result is not None
-    request, result = run.request, run.result
+    request, result, name = run.request, run.result, exports.file_name(run.request)
     st.subheader("Take it with you")
     png, npz, record, html = st.columns(4)
-    npz.download_button("Arrays (NPZ)", partial(exports.npz, request, result), "attacked.npz", width="stretch")
+    npz.download_button("Arrays (NPZ)", partial(exports.npz, request, result), f"{name}.npz", width="stretch")
     text = partial(exports.record, request, result)  # like all of them made when it is asked for
-    record.download_button("Record (JSON)", text, "attacked.json", "application/json", width="stretch")
+    record.download_button("Record (JSON)", text, f"{name}.json", "application/json", width="stretch")
     if not models().ready(request.model):
         st.caption("The picture can be saved as soon as the network is loaded.")
         return
     saved = exports.as_file(request, result.distortion.l2, result)
-    png.download_button("Picture (PNG)", partial(exports.png, saved), "attacked.png", "image/png", width="stretch")
+    png.download_button("Picture (PNG)", partial(exports.png, saved), f"{name}.png", "image/png", width="stretch")
     verdicts, photo = exports.verdicts(request, saved), exports.credit(request)
     page = partial(exports.html, request, result, saved, verdicts, photo)
-    html.download_button("Report (HTML)", page, "attacked.html", "text/html", width="stretch")
+    html.download_button("Report (HTML)", page, f"{name}.html", "text/html", width="stretch")
     for file, (survives, seen) in verdicts.items():
         mark = ":material/check_circle: still" if survives else ":material/cancel: no longer"
         st.markdown(f"**{file}**: {mark} read as wanted when opened again; it reads as *{seen}*.")

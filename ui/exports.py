@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from hashlib import sha256
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,13 @@ def facts(spec: ModelSpec, request: Request, result: AttackResult) -> dict[str, 
         "versions": {package: version(package) for package in ("torch", "timm", "numpy", "scipy")},
         "weights_sha256": spec.sha256,
     }
+
+
+def file_name(request: Request) -> str:
+    """What the files of an attack are called, without what comes after the dot: photo and model."""
+    photo = photos(models().specs[request.model].samples).get(request.photo)
+    called = f"{Path(photo.name).stem if photo else 'photo'}-{request.model}-attacked"
+    return re.sub(r"[^\w.-]+", "-", called)
 
 
 def credit(request: Request) -> str:

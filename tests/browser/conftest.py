@@ -268,9 +268,10 @@ class Lab:
         self.visit.idle()
 
     def download(self, name: str) -> bytes:
-        """The file behind a download button."""
+        """The file behind a download button, which is called after photo and model."""
         with self.page.expect_download() as started:
             self.button(name).click()
+        assert re.fullmatch(r"[\w.-]+-[\w.-]+-attacked\.(png|npz|json|html)", started.value.suggested_filename)
         return Path(started.value.path()).read_bytes()
 
 

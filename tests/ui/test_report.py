@@ -217,6 +217,15 @@ def test_every_sample_is_credited_as_the_list_of_credits_does() -> None:
     assert exports.credit(Request("scenes", "gone", 0, Settings())) == "not at hand any more"
 
 
+def test_files_are_called_after_photo_and_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    bridge = next(digest for digest, photo in samples("photos").items() if photo.name.startswith("bridge"))
+    assert exports.file_name(Request("scenes", bridge, 0, Settings())) == "bridge-scenes-attacked"
+    assert exports.file_name(Request("scenes", "gone", 0, Settings())) == "photo-scenes-attacked"
+    hostile = replace(samples("photos")[bridge], name='a/b "c" <d>.tar.png')
+    monkeypatch.setattr(exports, "photos", lambda kind: {"mine": hostile})
+    assert exports.file_name(Request("scenes", "mine", 0, Settings())) == "b-c-d-.tar-scenes-attacked"
+
+
 @pytest.mark.parametrize(
     ("low", "high", "expected"),
     [
