@@ -13,6 +13,8 @@ from jma_core.records import Phase, Step
 BLUE, ORANGE, GREY = "#2f7ed8", "#e07b00", "#8a8f98"
 PASSES = "backward passes"
 ABOVE = {"annotation_text": "target region above", "annotation_position": "top left"}
+TOOLS = ["toimage", "zoom", "pan", "zoomin", "zoomout", "autoscale", "resetscale"]
+"""Plotly's buttons, which on a telephone would lie on a title; a finger that drags is to scroll the page there."""
 SYMBOLS = {
     Phase.WALK: "circle",
     Phase.LEAP: "star",
@@ -88,6 +90,7 @@ def _frame(title: str, unit: str, shown: int | None = None, across: str = "updat
     figure = go.Figure()
     figure.update_layout(
         title={"text": title, "font": {"size": 16}}, xaxis_title=across, yaxis_title=unit, height=340,
+        modebar={"remove": TOOLS}, dragmode=False,
         hovermode="x unified", margin={"l": 10, "r": 10, "t": 50, "b": 10},
         legend={"orientation": "h", "y": -0.25, "yanchor": "top"},
     )  # fmt: skip
