@@ -46,7 +46,7 @@ BOLDER, TIMIDER = 2.0, 0.85
 LOST = 6
 """Misses in a row after which the walk goes back to the nearest hit."""
 TWO_WALKS, SOON, FASTER = 600, 1 / 30, 4.0
-"""Of so many gradients half go to a second walk at so many times the rate, if the first hit took at most this share."""
+"""From how many gradients on there are two walks; the share of them that the first hit then takes; the rates' ratio."""
 URGENCY, LEAST = 0.1, 0.02
 """The weight of a violated constraint grows by this, in e-foldings a step; none falls below so much of their mean."""
 TEMPERATURE = 0.25
@@ -77,12 +77,14 @@ def refined(
 
 
 def _refined(trail: Trail, steps: int, rate: float) -> Generator[Step, None, Ending]:
-    hit, gradient, left = yield from _reach(trail, range(1, steps + 1), rate)
-    if steps >= TWO_WALKS and len(left) >= (1 - SOON) * steps:
-        second = range(1 + steps // 2, steps + 1)
-        yield from _shrink(trail, hit, gradient, left[: -len(second)])
-        hit, gradient, left = yield from _reach(trail, second, FASTER * rate)
-    yield from _shrink(trail, hit, gradient, left)
+    half = steps // 2 if steps >= TWO_WALKS else steps
+    x, gradient, left = yield from _reach(trail, range(1, half + 1), rate)
+    if 0 < len(left) < half - SOON * steps:
+        half, left = steps, range(left.start, steps + 1)
+    yield from _shrink(trail, x, gradient, left)
+    if half < steps:
+        x, gradient, left = yield from _reach(trail, range(half + 1, steps + 1), FASTER * rate)
+        yield from _shrink(trail, x, gradient, left)
     return trail.ending(steps)
 
 

@@ -369,6 +369,15 @@ def test_a_target_that_is_hard_to_reach_gets_all_gradients_in_one_walk(case: Cal
     assert {step.phase for step in result.steps if step.iteration > result.curve[0][0]} == {Phase.SHRINK}
 
 
+def test_a_target_that_is_not_reached_is_tried_for_anew_from_the_original(case: Callable[..., Case]) -> None:
+    it = case("one-hot", seed=1)
+    result = it.attacked(refined, steps=600, rate=1e-6, kept=1000)
+    assert (result.success, result.n_it) == (False, 600)
+    assert [step.iteration for step in result.steps if step.l2 == 0] == [1, 301]
+    faster = result.steps[302].l2 / result.steps[2].l2
+    assert faster == pytest.approx(4, rel=0.01)
+
+
 def nearest(a: Any, missing: Any) -> float:
     """The length of the shortest delta with a delta >= missing, by scipy."""
     found = scipy.optimize.minimize(
