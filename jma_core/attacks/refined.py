@@ -13,6 +13,10 @@ spends one gradient a step instead, in two phases:
   Both a and c fall by a cosine over the gradients that are left, times a boldness in (0, 1] that hits raise and misses
   lower, as evolution strategies adapt their steps (Rechenberg 1973): where many constraints meet, steps that suit two
   classes never hit again. After six misses in a row the walk goes back to the nearest hit.
+
+From 600 gradients on, half of them go to a second walk from the original, in longer steps at first: by then the first
+one has settled, and what is left to gain are other basins; or it has not reached the target at all. Only a target that
+was reached, but late, gets all of them in one walk: it needs the rest for the way back.
 """
 
 from __future__ import annotations
@@ -45,8 +49,12 @@ BOLDER, TIMIDER = 2.0, 0.85
 """Factors of the boldness after a hit and after a miss."""
 LOST = 6
 """Misses in a row after which the walk goes back to the nearest hit."""
-TWO_WALKS, SOON, FASTER = 600, 1 / 30, 4.0
-"""From how many gradients on there are two walks; the share of them that the first hit then takes; the rates' ratio."""
+TWO_WALKS = 600
+"""From so many gradients on there may be two walks."""
+SOON = 1 / 30
+"""A first hit is late that took a larger share of them."""
+FASTER = 4.0
+"""The second walk's rate over the first one's."""
 URGENCY, LEAST = 0.1, 0.02
 """The weight of a violated constraint grows by this, in e-foldings a step; none falls below so much of their mean."""
 TEMPERATURE = 0.25
@@ -77,13 +85,13 @@ def refined(
 
 
 def _refined(trail: Trail, steps: int, rate: float) -> Generator[Step, None, Ending]:
-    half = steps // 2 if steps >= TWO_WALKS else steps
-    x, gradient, left = yield from _reach(trail, range(1, half + 1), rate)
-    if 0 < len(left) < half - SOON * steps:
-        half, left = steps, range(left.start, steps + 1)
+    end = steps // 2 if steps >= TWO_WALKS else steps  # of the first walk
+    x, gradient, left = yield from _reach(trail, range(1, end + 1), rate)
+    if 0 < len(left) < end - SOON * steps:  # late
+        end, left = steps, range(left.start, steps + 1)
     yield from _shrink(trail, x, gradient, left)
-    if half < steps:
-        x, gradient, left = yield from _reach(trail, range(half + 1, steps + 1), FASTER * rate)
+    if end < steps:
+        x, gradient, left = yield from _reach(trail, range(end + 1, steps + 1), FASTER * rate)
         yield from _shrink(trail, x, gradient, left)
     return trail.ending(steps)
 

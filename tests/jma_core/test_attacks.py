@@ -349,9 +349,6 @@ def test_a_mask_that_does_not_fit_is_refused(case: Callable[..., Case], mask: Te
     assert it.seen == 0
 
 
-# Linear networks, whose nearest image is known.
-
-
 def test_many_gradients_are_spent_on_two_walks_of_which_the_nearer_counts(case: Callable[..., Case]) -> None:
     it = case("one-hot", seed=1)
     one, other = it.attacked(refined, steps=300), it.attacked(refined, steps=300, rate=4 * RATE)
@@ -376,6 +373,9 @@ def test_a_target_that_is_not_reached_is_tried_for_anew_from_the_original(case: 
     assert [step.iteration for step in result.steps if step.l2 == 0] == [1, 301]
     faster = result.steps[302].l2 / result.steps[2].l2
     assert faster == pytest.approx(4, rel=0.01)
+
+
+# Linear networks, whose nearest image is known.
 
 
 def nearest(a: Any, missing: Any) -> float:
