@@ -64,7 +64,8 @@ def report(
     if len(measured.space.index) < measured.space.n:
         st.caption(
             f"Of {measured.space.n} logits the {len(measured.space.index)} that matter are shown: those of the target "
-            "and of the competitors that bind, and the largest. The others are left free."
+            "and of the competitors that bind, and the largest. The others are left free: held as r′ has them, they "
+            "could only make it dearer."
         )
     views.cost_table(spec, measured, steps)
     st.caption(
