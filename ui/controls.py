@@ -237,7 +237,7 @@ def choose_settings() -> Settings:
                 "about a minute an iteration with 1000 classes. Both clip pixels at black and white after each step; "
                 "the second knows of these limits beforehand. The refined attack takes one "
                 "gradient an iteration: it first reaches the target and then shrinks the perturbation until its "
-                "iterations are used up. From 600 on it does so twice, with half of them each, if that is easy.",
+                "iterations are used up. From 600 on it may do so twice, with half of them each.",
             ),
             "step": st.select_slider(
                 "Step length ε",
