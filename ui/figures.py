@@ -13,8 +13,11 @@ from jma_core.records import Phase, Step
 BLUE, ORANGE, GREY = "#2f7ed8", "#e07b00", "#8a8f98"
 PASSES = "backward passes"
 ABOVE = {"annotation_text": "target region above", "annotation_position": "top left"}
-TOOLS = ["toimage", "zoom", "pan", "zoomin", "zoomout", "autoscale", "resetscale"]
-"""Plotly's buttons, which on a telephone would lie on a title; a finger that drags is to scroll the page there."""
+STILL = {
+    "modebar": {"remove": ["toimage", "zoom", "pan", "zoomin", "zoomout", "autoscale", "resetscale"]},
+    "dragmode": False,
+}
+"""Without plotly's buttons, which on a telephone lie on what is at the top; fingers that drag scroll the page."""
 SYMBOLS = {
     Phase.WALK: "circle",
     Phase.LEAP: "star",
@@ -90,9 +93,8 @@ def _frame(title: str, unit: str, shown: int | None = None, across: str = "updat
     figure = go.Figure()
     figure.update_layout(
         title={"text": title, "font": {"size": 16}}, xaxis_title=across, yaxis_title=unit, height=340,
-        modebar={"remove": TOOLS}, dragmode=False,
         hovermode="x unified", margin={"l": 10, "r": 10, "t": 50, "b": 10},
-        legend={"orientation": "h", "y": -0.25, "yanchor": "top"},
+        legend={"orientation": "h", "y": -0.25, "yanchor": "top"}, **STILL,
     )  # fmt: skip
     if shown is not None:
         figure.add_vline(x=shown, line={"color": GREY, "width": 1})

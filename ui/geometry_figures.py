@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from jma_core.geometry import Geometry, Section
-from ui.figures import BLUE, GREY, ORANGE
+from ui.figures import BLUE, GREY, ORANGE, STILL
 
 GREEN = "#1b9e77"
 SHADE = "rgba(138,143,152,0.22)"
@@ -302,7 +302,7 @@ def unit_costs(space: Geometry, names: Sequence[str]) -> go.Figure:
         )  # fmt: skip
     figure.update_layout(
         height=90 + 19 * len(labels), margin={"l": 10, "r": 10, "t": 30, "b": 10},
-        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom"},
+        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom"}, **STILL,
     )  # fmt: skip
     figure.update_xaxes(title="pixels (L2) to move it by one logit", type="log")
     figure.update_yaxes(autorange="reversed", type="category", dtick=1)
@@ -319,7 +319,7 @@ def cosines(space: Geometry, names: Sequence[str]) -> go.Figure:
             hovertemplate="%{y} and %{x}: %{z:.2f}<extra></extra>",
         )
     )  # fmt: skip
-    figure.update_layout(height=160 + 19 * len(names), margin={"l": 10, "r": 10, "t": 20, "b": 10})
+    figure.update_layout(height=160 + 19 * len(names), margin={"l": 10, "r": 10, "t": 20, "b": 10}, **STILL)
     figure.update_xaxes(tickangle=-60, dtick=1, type="category", showgrid=False)
     figure.update_yaxes(autorange="reversed", dtick=1, type="category", showgrid=False)
     return figure
