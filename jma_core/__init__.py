@@ -13,17 +13,18 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from jma_core.attacks.registry import Entry, Group, Norm, Setting, attack, catalogue, find
+
 if TYPE_CHECKING:
     from jma_core.attacks.batch import run_batch
-    from jma_core.attacks.eightbit import eight_bit
-    from jma_core.attacks.jma import Level, jma
-    from jma_core.attacks.refined import refined
-    from jma_core.attacks.trail import run
+    from jma_core.attacks.trail import Task, Trail, run
     from jma_core.codes import hadamard_codebook
-    from jma_core.encodings import ECOC, Constraints, Encoding, MultiLabel, OneHot
+    from jma_core.encodings import ECOC, Constraints, Encoding, MultiLabel, OneHot, TopK, asked
     from jma_core.linearise import Linearisation, Solution
     from jma_core.network import Network
     from jma_core.records import AttackResult, Phase, Step, StopReason
+
+__version__ = "0.1.0"
 
 # Heeded only if torch is imported later. OpenMP's threads otherwise spin while they wait for each other, and on two
 # cores of which another program keeps one busy, an attack of 5 s then takes minutes.
@@ -31,41 +32,49 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _HOMES = {
     "attacks.batch": ["run_batch"],
-    "attacks.eightbit": ["eight_bit"],
-    "attacks.jma": ["Level", "jma"],
-    "attacks.refined": ["refined"],
-    "attacks.trail": ["run"],
+    "attacks.trail": ["Task", "Trail", "run"],
     "codes": ["hadamard_codebook"],
-    "encodings": ["ECOC", "Constraints", "Encoding", "MultiLabel", "OneHot"],
+    "encodings": ["ECOC", "Constraints", "Encoding", "MultiLabel", "OneHot", "TopK", "asked"],
     "linearise": ["Linearisation", "Solution"],
     "network": ["Network"],
     "records": ["AttackResult", "Phase", "Step", "StopReason"],
 }
+_ATTACKS = {entry.function: entry.name for entry in catalogue().values()}
 
 __all__ = [
     "ECOC",
     "AttackResult",
     "Constraints",
     "Encoding",
-    "Level",
+    "Entry",
+    "Group",
     "Linearisation",
     "MultiLabel",
     "Network",
+    "Norm",
     "OneHot",
     "Phase",
+    "Setting",
     "Solution",
     "Step",
     "StopReason",
-    "eight_bit",
+    "Task",
+    "TopK",
+    "Trail",
+    "asked",
+    "attack",
+    "catalogue",
+    "find",
     "hadamard_codebook",
-    "jma",
-    "refined",
     "run",
     "run_batch",
+    *_ATTACKS,
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _ATTACKS:
+        return find(_ATTACKS[name])
     for home, names in _HOMES.items():
         if name in names:
             return getattr(import_module(f"jma_core.{home}"), name)

@@ -15,6 +15,9 @@ from jma_core.dual import CONTRADICTION, UNREACHABLE, Array, InfeasibleError, so
 
 ITERATIONS = 100
 TOLERANCE = 1e-10
+ENOUGH = 1e-4
+"""The part of what the slope at its start promises that a step must gain."""
+STEEPEST = 1 - 2 * ENOUGH
 
 
 def solve_boxed(rows: Array, r: Array, lower: Array, upper: Array, centre: Array | None = None) -> tuple[Array, Array]:
@@ -24,15 +27,21 @@ def solve_boxed(rows: Array, r: Array, lower: Array, upper: Array, centre: Array
     problem without a box, whose multipliers are the next iterate, or the far end of a line search (Qi and Sun 1993;
     Li, Sun and Toh 2020 for projections onto polytopes). It ends after finitely many steps, usually below ten.
     Raises InfeasibleError when no delta within the box has B delta >= r, and ArithmeticError when it does not end.
+
+    Where there is none the dual is unbounded, and the multipliers grow in a direction that proves it (Farkas): their
+    sum of the constraints asks for more than the whole box can give.
     """
     centre = np.zeros(rows.shape[1]) if centre is None else centre
     scale = np.sqrt(np.einsum("km,km->k", rows, rows))
-    if (np.maximum(rows * lower, rows * upper).sum(1) < r - TOLERANCE * np.maximum(scale, np.abs(r))).any():
+    tolerance = TOLERANCE * np.maximum(scale, np.abs(r))
+    if (np.maximum(rows * lower, rows * upper).sum(1) < r - tolerance).any():
         raise InfeasibleError("a constraint cannot be met within the range of the pixels")
     multipliers = np.zeros_like(r)
     delta = np.clip(centre, lower, upper)
-    tolerance = TOLERANCE * np.maximum(scale, np.abs(r))
     for _ in range(ITERATIONS):
+        summed = multipliers @ rows
+        if np.maximum(summed * lower, summed * upper).sum() < multipliers @ (r - tolerance):
+            raise InfeasibleError("the constraints cannot all be met within the range of the pixels")
         slack = rows @ delta - r
         if (slack >= -tolerance).all() and (multipliers * slack <= tolerance * multipliers.max(initial=0.0)).all():
             return multipliers, delta
@@ -50,18 +59,22 @@ def solve_boxed(rows: Array, r: Array, lower: Array, upper: Array, centre: Array
 def _search(
     rows: Array, r: Array, lower: Array, upper: Array, centre: Array, start: Array, step: Array
 ) -> tuple[Array, Array]:
-    """The first of start + step, start + step / 2, ... that ascends the dual enough, with its delta."""
+    """The first of start + step, start + step / 2, ... that ascends the dual enough, with its delta.
 
-    def at(multipliers: Array) -> tuple[Array, float]:
+    Near the end the dual's values agree in all digits that they have; then its slopes decide, which on a parabola is
+    the same test (Hager and Zhang 2005).
+    """
+
+    def at(multipliers: Array) -> tuple[Array, float, float]:
         delta = np.clip(centre + multipliers @ rows, lower, upper)
-        away = delta - centre
-        return delta, float(away @ away / 2 - multipliers @ (rows @ delta - r))
+        away, missing = delta - centre, r - rows @ delta
+        return delta, float(away @ away / 2 + multipliers @ missing), float(step @ missing)
 
-    delta, value = at(start)
-    slope = float(step @ (r - rows @ delta))
+    _, value, slope = at(start)
     for halving in range(80):
         multipliers = start + step / 2**halving
-        delta, found = at(multipliers)
-        if found >= value + 1e-4 * slope / 2**halving - 1e-15 * abs(value):
+        delta, found, left = at(multipliers)
+        gained = found - value
+        if gained >= ENOUGH * slope / 2**halving or (abs(gained) <= 1e-12 * abs(value) and left >= -STEEPEST * slope):
             break
     return multipliers, delta

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jma_core.dual import EPS, Array, solve_dual
-from jma_core.records import Floats, Halt, StopReason, reads
+from jma_core.dual import EPS, Array
+from jma_core.records import Floats, Halt, StopReason
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 EVERY = 50
 """Networks with at most this many logits are shown whole."""
+ROWS = 1024
+"""Constraints whose rows are made together, at most."""
 FEW = 12
 """Of more logits, those that bind and the largest: this many at least."""
 ROUNDING = float(np.finfo(np.float32).eps)
@@ -122,26 +124,27 @@ def geometry(network: Network, x: torch.Tensor, goal: Constraints) -> Geometry:
     """
     import torch
 
-    from jma_core.linearise import Linearisation, gram, solving
+    from jma_core.linearise import Linearisation, gram
 
     local = Linearisation(network, x, goal)
     n, z = len(local.z), local.z.cpu().double().numpy()
-    a = goal.rows(torch.arange(len(local.required))).double().numpy()
     if local.required.max() <= 0:
         raise Halt(StopReason.NOTHING_TO_DO, "The logits satisfy every linear constraint of the target already.")
     cheapest = local.solve_lazy()
-    with solving():
-        nearest = solve_dual(a @ a.T, local.required)
+    nearest, _ = local.solve_in_logits(np.eye(n))
     multipliers = np.zeros_like(nearest)
     multipliers[cheapest.index] = cheapest.multipliers
-    index = _logits_that_matter(z, a[(multipliers > 0) | (nearest > 0)])
+    binding = torch.from_numpy(np.flatnonzero((multipliers > 0) | (nearest > 0)))
+    index = _logits_that_matter(z, goal.rows(binding).numpy())
     jacobian = local.jacobian(index)
-    inside = ~np.delete(a, index, axis=1).any(1)
-    rows = a[np.ix_(inside, index)]
+    every = torch.split(torch.arange(len(nearest), device="cpu"), ROWS)
+    inside = np.concatenate([~np.delete(goal.rows(part).numpy(), index, axis=1).any(1) for part in every])
+    rows = goal.rows(torch.from_numpy(np.flatnonzero(inside))).double().numpy()[:, index]
     products, pull, d = gram(jacobian), multipliers[inside] @ rows, nearest[inside] @ rows
 
     def perturbation(cotangent: Array) -> Floats:
-        delta: Floats = (jacobian.T @ torch.from_numpy(cotangent).to(jacobian)).reshape(x.shape).numpy()
+        rows = jacobian.numpy()  # where no autocast rounds the product
+        delta: Floats = (rows.T @ cotangent.astype(rows.dtype)).reshape(x.shape)
         return delta
 
     return Geometry(
@@ -344,13 +347,13 @@ def land(
     """
     import torch
 
-    direction, wanted = torch.from_numpy(delta).to(x), encoding.check_target(target)
+    direction = torch.from_numpy(delta).to(x)
 
     def at(t: float) -> torch.Tensor:
         return (x + t * direction).clamp(0, 1)
 
     def hit(t: float) -> bool:
-        return reads(encoding.decode(network.logits(at(t))).cpu(), wanted)
+        return encoding.meets(network.logits(at(t)), target)
 
     z = network.logits(at(1.0))
     low, high = 0.0, 0.25

@@ -5,7 +5,8 @@ With B = A J and r = h - A z, the shortest delta with B delta >= r is B' lambda*
 
 * ``solve_full`` takes the whole Jacobian, n backward passes, as the paper does;
 * ``solve_lazy`` takes gradient rows of the constraints that matter only, and proves with one forward-mode derivative
-  that the others are satisfied along delta*; ``solve_boxed`` does so with the pixels kept in [0, 1].
+  that the others are satisfied along delta*; ``solve_boxed`` does so with the pixels kept in [0, 1]. How far that
+  derivative can be trusted is seen from the rows that are known; where it leaves a doubt, the row is taken.
 
 Nothing else in the project knows how a gradient row is made.
 """
@@ -23,10 +24,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jma_core.box import solve_boxed
+from jma_core.chebyshev import lower_bound, solve_linf
 from jma_core.dual import Array, Certificate, InfeasibleError, certify, solve_dual
 from jma_core.encodings import Constraints
 from jma_core.network import Network
 from jma_core.records import ZERO_GRADIENT, Halt, StopReason
+
+WITHOUT_ANSWER = StopReason.INFEASIBLE, StopReason.UNSOLVED
+"""Why a problem with a box halts where the one without it may yet have an answer."""
+DOUBT = 3.0
+"""Predictions of J delta may be off by this many times the largest error of those that known rows give exactly."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,7 @@ class Solution:
     displacement: Array
     """(n,) d* = J delta*."""
     length: float
-    """||delta*||, from the origin if that is not this image."""
+    """||delta*|| in the norm that was made small, from the origin if that is not this image."""
     certificate: Certificate
 
 
@@ -75,23 +82,51 @@ class Linearisation:
 
     def jacobian(self, index: NDArray[np.int64] | None = None) -> Tensor:
         """J = df/dx as (n, m) on the CPU, m = C H W, or rows ``index`` (k,) of it: a backward pass for each row."""
-        every = torch.eye(len(self.z))
+        every = torch.eye(len(self.z), device="cpu")
         return self._pull(every if index is None else every[index])
 
     def _pull(self, cotangents: Tensor) -> Tensor:
         rows = self._rows_of(cotangents)
         return rows if self._mask is None else rows.mul_(self._mask)
 
+    def gradient(self, cotangent: Array) -> Tensor:
+        """J' c (C, H, W) for a cotangent c (n,) of the logits: one backward pass."""
+        (row,) = self._pull(torch.from_numpy(cotangent)[None].to("cpu", self.z.dtype))
+        made: Tensor = row.reshape(self._x.shape).to(self._x)
+        return made
+
     def solve_full(self) -> Solution:
         """The optimum from the full Jacobian, as Algorithm 1 has it. Raises Halt when there is none."""
         jacobian = self.jacobian()
         gram_j = gram(jacobian)  # J J'
-        a = self._goal.rows(torch.arange(len(self.required))).double().numpy()
-        multipliers = self._solve_dual(a @ gram_j @ a.T, self.required)
-        cotangent = a.T @ multipliers  # delta* = J' (A' lambda*)
-        delta = jacobian.T @ torch.from_numpy(cotangent).to(jacobian)
+        multipliers, cotangent = self.solve_in_logits(gram_j)
+        rows = jacobian.numpy()  # where no autocast rounds the product
         displacement = gram_j @ cotangent
-        return self._solution(delta.double().numpy(), multipliers, displacement, self._change(displacement))
+        delta = (rows.T @ cotangent.astype(rows.dtype)).astype(np.float64)  # delta* = J' (A' lambda*)
+        return self._solution(delta, multipliers, displacement, self._change(displacement))
+
+    def solve_in_logits(self, products: Array, most: int = 0) -> tuple[Array, Array]:
+        """lambda* (p,) and A' lambda* (n,) where J J' is ``products`` (n, n). Raises Halt when there is no optimum.
+
+        All constraints at once; or if they are more than the logits, or if ``most`` is given, the worst so many at a
+        time, until none is violated.
+        """
+        every = np.arange(len(self.required))
+        at_once = not most and len(every) <= len(products)
+        most = most or len(products)
+        index = every if at_once else _worst(self.required, self.noise, most)
+        while True:
+            a = self._goal.rows(torch.from_numpy(index)).double().numpy()
+            multipliers = self._solve_dual(a @ products @ a.T, self.required[index])
+            cotangent = a.T @ multipliers
+            missing = self.required - self._change(products @ cotangent)
+            missing[index] = 0.0
+            new = _worst(missing, self.noise, most)
+            if not len(new):
+                multipliers_of_all = np.zeros_like(self.required)
+                multipliers_of_all[index] = multipliers
+                return multipliers_of_all, cotangent
+            index = np.concatenate([index, new])
 
     def solve_lazy(self, start: Sequence[int] | NDArray[np.int64] = (), grow: int = 3) -> Solution:
         """The same optimum by constraint generation. Raises Halt when there is none.
@@ -122,11 +157,40 @@ class Linearisation:
         centre = np.zeros_like(x) if origin is None else origin.cpu().double().numpy().ravel() - x
 
         def solve(rows: Array, required: Array) -> tuple[Array, Array]:
-            _check_gradient(rows, required)
+            check_gradient(rows, required)
             with solving():
                 return solve_boxed(rows, required, -x, 1 - x, centre)
 
         return self._generate(solve, start, grow, centre)
+
+    def solve_linf(self, start: Sequence[int] | NDArray[np.int64] = (), grow: int = 3, boxed: bool = True) -> Solution:
+        """The step to the image in [0, 1], or anywhere, whose most changed pixel changes least.
+
+        By constraint generation as well. Its length is that largest change; the certificate's gap is to the lower bound
+        that the multipliers give. Raises Halt when there is none.
+        """
+        x = self._x.cpu().double().numpy().ravel()
+        lower, upper = (-x, 1 - x) if boxed else (np.full_like(x, -np.inf), np.full_like(x, np.inf))
+        bound = 0.0
+
+        def solve(rows: Array, required: Array) -> tuple[Array, Array]:
+            nonlocal bound
+            check_gradient(rows, required)
+            with solving():
+                multipliers, delta = solve_linf(rows, required, lower, upper)
+            bound = lower_bound(rows, required, lower, upper, multipliers)
+            return multipliers, delta
+
+        found = self._generate(solve, start, grow)
+        largest, certificate = float(found.delta.abs().max()), found.certificate
+        if largest == 0:
+            return found
+        certificate = replace(
+            certificate,
+            gap=abs(largest - bound) / largest,
+            complementarity=certificate.complementarity * found.length**2 / largest,
+        )
+        return replace(found, length=largest, certificate=certificate)
 
     def _generate(
         self,
@@ -140,8 +204,9 @@ class Linearisation:
             rows = self._rows(index)
             multipliers, delta = solve(rows, self.required[index])
             displacement = self._network.push(self._x, self._shaped(delta)).cpu().double().numpy()
-            change = self._change(displacement)
-            change[index] = rows @ delta  # exactly, where the rows are known
+            change, exact = self._change(displacement), rows @ delta
+            change -= DOUBT * float(np.abs(change[index] - exact).max(initial=0.0))
+            change[index] = exact
             missing = self.required - change
             missing[index] = 0.0
             new = _worst(missing, self.noise, grow)
@@ -155,7 +220,7 @@ class Linearisation:
         """Rows ``index`` of B = A J, (k, m): one backward pass for each that was not asked for before."""
         new = [i for i in index if i not in self._known]
         if new:
-            made = self._pull(self._goal.rows(torch.tensor(new))).numpy()
+            made = self._pull(self._goal.rows(torch.tensor(new, device="cpu"))).numpy()
             self._known.update(zip(new, made, strict=True))
         return np.array([self._known[i] for i in index], dtype=np.float64).reshape(len(index), self._x.numel())
 
@@ -169,7 +234,7 @@ class Linearisation:
         return shaped.to(self._x.device)  # not as float64, which MPS lacks
 
     def _solve_dual(self, gram: Array, required: Array) -> Array:
-        _check_gradient(gram, required)
+        check_gradient(gram, required)
         with solving():
             return solve_dual(gram, required)
 
@@ -192,7 +257,8 @@ class Linearisation:
         )
 
 
-def _check_gradient(rows: Array, required: Array) -> None:
+def check_gradient(rows: Array, required: Array) -> None:
+    """Raises Halt when something has to change and no pixel changes anything."""
     if required.max(initial=0.0) > 0 and not rows.any():
         raise Halt(StopReason.ZERO_GRADIENT, ZERO_GRADIENT)
 
@@ -226,7 +292,7 @@ def _extended(gram: Array, rows: Array) -> Array:
 
 def gram(jacobian: Tensor, columns: int = 16384) -> Array:
     """J J' (n, n) in float64, without a float64 copy of J."""
-    products = torch.zeros(len(jacobian), len(jacobian), dtype=torch.float64)
+    products = torch.zeros(len(jacobian), len(jacobian), dtype=torch.float64, device="cpu")
     for part in torch.split(jacobian, columns, dim=1):
         wide = part.double()
         products += wide @ wide.T

@@ -19,14 +19,15 @@ class Distortion:
     """Distances between two images.
 
     ``mse`` is the mean over pixels and channels of squared differences (the paper's formula prints its root, its
-    tables hold this); ``l2`` and ``linf`` are norms of the difference in [0, 1] pixel units; ``psnr`` is in dB and
-    infinite for equal images; ``ssim`` is 1 for equal images and nan for
-    images smaller than its 11 x 11 window.
+    tables hold this); ``l2`` and ``linf`` are norms of the difference in [0, 1] pixel units, ``l0`` is the number of
+    values that differ, of the C H W that there are; ``psnr`` is in dB and infinite for equal images; ``ssim`` is 1 for
+    equal images and nan for images smaller than its 11 x 11 window.
     """
 
     mse: float
     l2: float
     linf: float
+    l0: int
     psnr: float
     ssim: float
 
@@ -41,6 +42,7 @@ def distortion(original: Image, attacked: Image) -> Distortion:
         mse=mse,
         l2=float(np.linalg.norm(difference)),
         linf=float(np.abs(difference).max()),
+        l0=int(np.count_nonzero(difference)),
         psnr=10 * math.log10(1 / mse) if mse else math.inf,
         ssim=ssim(original, attacked),
     )

@@ -5,7 +5,8 @@ Records hold numpy arrays on the CPU and need no torch, so that a stored attack 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
 
@@ -23,34 +24,6 @@ FREE = -1
 def reads(decoded: Any, target: Any) -> bool:
     """Whether a decoder's answer is the target, free labels aside. Both are arrays, or both tensors on the CPU."""
     return bool(((decoded == target) | (target == FREE)).all())
-
-
-class Thinned:
-    """The steps of a long attack, ``kept`` >= 2 at most: all, or every second, fourth, ... of them, and the last."""
-
-    def __init__(self, kept: int) -> None:
-        self._kept = kept
-        self._steps: list[Step] = []
-        self._last: Step | None = None
-        self._stride = 1
-        self.added = 0
-
-    def add(self, step: Step) -> None:
-        """Take note of the next step."""
-        if self.added % self._stride == 0:
-            self._steps.append(step)
-        self.added += 1
-        self._last = step
-        if len(self._steps) == self._kept:
-            del self._steps[1::2]
-            self._stride *= 2
-
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        """Those that are kept."""
-        if self._last is None or self._steps[-1] is self._last:
-            return tuple(self._steps)
-        return (*self._steps, self._last)
 
 
 class Phase(StrEnum):
@@ -100,21 +73,26 @@ class Halt(Exception):
 class Step:
     """One update of the attacked image. n logits, p constraints, k of them active; images are (C, H, W) in [0, 1].
 
-    ``values``, ``logits`` and ``decoded`` belong to ``image``. ``active``, ``multipliers``, ``predicted``, ``realised``
-    and ``certificate`` belong to the linearised problem that the step came from: one at the previous image for WALK and
-    LEAP, and the LEAP's own for BISECT. Steps that solve none have no certificate, and nan for its other figures.
+    ``values``, ``margin``, ``logits`` and ``decoded`` belong to ``image``. ``active``, ``multipliers``, ``predicted``,
+    ``realised`` and ``certificate`` belong to the linearised problem that the step came from: one at the previous image
+    for WALK and LEAP, and the LEAP's own for BISECT. Steps that solve none have no certificate, and nan for its other
+    figures.
     """
 
+    number: int
+    """Which of all the attack's updates this is, from 1; those that are not kept count as well."""
     iteration: int
     """v, the number of the for loop of Algorithm 1, from 1."""
     phase: Phase
     image: Floats
     logits: Floats
     decoded: NDArray[Any]
-    """() int64 class, or (n,) bool labels: what the decoder says of ``image``."""
+    """() int64 class, (K,) classes in order, or (n,) bool labels: what the decoder says of ``image``."""
     success: bool
     values: Floats
     """(p,) A z - h: >= 0 where a constraint is satisfied; logit units."""
+    margin: float
+    """The decoder's least margin, without kappa: above 0 where ``image`` is read as wanted."""
     active: NDArray[np.int64]
     """(k,) constraints with a positive multiplier; none without a linearised problem."""
     multipliers: Floats
@@ -139,19 +117,93 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Trace:
+    """The scalars of an attack's u updates, whose images need not be kept. Arrays (u,); each is a Step's field."""
+
+    number: NDArray[np.int64]
+    iteration: NDArray[np.int64]
+    phase: NDArray[np.str_]
+    success: NDArray[np.bool_]
+    margin: Floats
+    full_length: Floats
+    l2: Floats
+    forward: NDArray[np.int64]
+    backward: NDArray[np.int64]
+    seconds: Floats
+
+    @classmethod
+    def of(cls, steps: Iterable[Step]) -> Trace:
+        """Those of these steps."""
+        return cls.from_rows([cls.row(step) for step in steps])
+
+    @classmethod
+    def row(cls, step: Step) -> list[Any]:
+        """The scalars of one step, in the order of the fields."""
+        return [getattr(step, field.name) for field in fields(cls)]
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[list[Any]]) -> Trace:
+        """Of the ``row`` of each step."""
+        columns = zip(*rows, strict=True) if rows else [()] * len(fields(cls))
+        return cls(*map(np.array, columns))
+
+    def __len__(self) -> int:
+        return len(self.number)
+
+
+class History:
+    """The past of an attack: the scalars of all its updates, and the steps of some.
+
+    ``kept`` >= 2 steps at most are spread evenly: all, or every second, fourth, ... of them; beside these the last, and
+    the best.
+    """
+
+    def __init__(self, kept: int) -> None:
+        self._kept = kept
+        self._spread: list[Step] = []
+        self._stride = 1
+        self._others: dict[str, Step] = {}
+        self._rows: list[list[Any]] = []
+
+    def add(self, step: Step, *, best: bool = False) -> None:
+        """Take note of the next step, which may be the best so far."""
+        if len(self._rows) % self._stride == 0:
+            self._spread.append(step)
+        self._rows.append(Trace.row(step))
+        self._others |= {"last": step} | ({"best": step} if best else {})
+        if len(self._spread) == self._kept:
+            del self._spread[1::2]
+            self._stride *= 2
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Those that are kept, in order."""
+        kept = {step.number: step for step in (*self._spread, *self._others.values())}
+        return tuple(kept[number] for number in sorted(kept))
+
+    @property
+    def trace(self) -> Trace:
+        """The scalars of all."""
+        return Trace.from_rows(self._rows)
+
+
+@dataclass(frozen=True)
 class AttackResult:
     """How an attack ended. Images are (C, H, W) float in [0, 1]."""
 
     original: Floats
     image: Floats
-    """The successful image nearest to the original; if there is none, the image with the best worst constraint."""
+    """The successful image nearest to the original, in the attack's norm; else the image with the best worst margin."""
+    update: int
+    """The number of the step whose image that is; 0 for the original."""
     last: Floats
     """The last image whose logits are known: after a failure, the point where it failed."""
     target: NDArray[Any]
-    """() int64 class, or (n,) int8 labels: 1 present, 0 absent, -1 free."""
+    """() int64 class, (K,) classes in order, (n,) bool for a set of classes, or (n,) int8 labels: 1 present, 0 absent,
+    -1 free."""
     decoded_before: NDArray[Any]
     decoded: NDArray[Any]
-    """What the decoder says of ``original`` and of ``image``."""
+    """What the decoder says of ``original`` and of ``image``: -1, or no label, where logits are not finite."""
     success: bool
     """Whether ``decoded`` is ``target``, free labels aside."""
     reason: StopReason
@@ -161,7 +213,8 @@ class AttackResult:
     logits: Floats
     """(n,) at ``image``."""
     fraction_right: float
-    """Labels (bits for ECOC) of ``image`` that agree with the target, in [0, 1]: the paper's bASR."""
+    """Labels (bits for ECOC, places of an order) of ``image`` that agree with the target, in [0, 1]: the paper's
+    bASR."""
     distortion: Distortion
     n_it: int
     """Updates as the paper counts them: (v - 1) + n_bs. The leap that ends the walk is not an update."""
@@ -169,11 +222,13 @@ class AttackResult:
     backward: int
     seconds: float
     curve: Floats
-    """(k, 2) backward passes so far and L2, at each success that was nearer than all before it."""
+    """(k, 2) backward passes so far and distance in the attack's norm, at each success that was nearer than before."""
+    trace: Trace
+    """The scalars of all updates."""
     steps: tuple[Step, ...]
-    """All of them, or up to 256 evenly spread ones of a longer attack, and the last."""
+    """All of them, or up to 256 evenly spread ones of a longer attack, and with them the last and the best."""
 
     @property
     def best(self) -> Step | None:
-        """The step whose image is the result, as far as lengths tell; None if that is the original."""
-        return min((None, *self.steps), key=lambda step: abs((step.l2 if step else 0.0) - self.distortion.l2))
+        """The step whose image is the result; None if that is the original."""
+        return next((step for step in self.steps if step.number == self.update), None)

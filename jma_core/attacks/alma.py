@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Generator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Unpack
+from typing import Annotated
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from jma_core.attacks.trail import Attack, Common, Ending, Trail, begin, length, unit
-from jma_core.encodings import Encoding, Target
-from jma_core.network import Classifier
-from jma_core.records import Phase, Step
+from jma_core.attacks.registry import Gradients, Group, Setting, attack
+from jma_core.attacks.surrogates import lead
+from jma_core.attacks.trail import Trail, Walk, length, unit
+from jma_core.records import Phase
 
 TAU, GROWTH, MOMENTUM, CHECK = 0.95, 1.2, 0.9, 10
 """tau, gamma, alpha and M of the publication."""
@@ -25,43 +22,38 @@ class Held(StrEnum):
     """Which constraints have a multiplier."""
 
     WORST = "worst"
-    """Only the worst, as published: scaled by how far the best logit is above the third and fourth. For classes."""
+    """Only the worst, as published. For one class."""
     EACH = "each"
-    """Every constraint, scaled by their mean at the original."""
+    """Every constraint."""
 
 
+@attack("ALMA: augmented Lagrangian", group=Group.MINIMUM_NORM, source="Rony et al. 2021")
 def alma(
-    f: Classifier,
-    x: Tensor,
-    encoding: Encoding,
-    target: Target,
+    trail: Trail,
     *,
-    steps: int = 1000,
-    first: float = 1.0,
-    decay: float = 0.01,
-    held: Held | str = Held.WORST,
-    **common: Unpack[Common],
-) -> Attack:
-    """Attack one image: yields a Step for every gradient and returns an AttackResult.
-
-    steps  gradients in all
-    first  epsilon: the learning rate is such that a plain step along the first gradient has this L2 norm
-    decay  the learning rate falls to this fraction of its first value after the first hit
-    held   which constraints are held by multipliers
-
-    f, x, target and common as in ``jma``. Raises ValueError for what is out of range.
-    """
-    if not (steps >= 1 and 0 < first < math.inf and 0 < decay <= 1):
-        expected = "steps >= 1, a finite first > 0 and decay in (0, 1]"
-        raise ValueError(f"expected {expected}, got {steps}, {first:g} and {decay:g}")
-    trail = begin(f, x, encoding, target, **common)
-    return trail.follow(_alma(trail, steps, first, decay, Held(held)))
-
-
-def _alma(trail: Trail, steps: int, first: float, decay: float, held: Held) -> Generator[Step, None, Ending]:
+    steps: Gradients = 1000,
+    first: Annotated[
+        float,
+        Setting(
+            "First step ε",
+            "The learning rate is such that a plain step along the first gradient has this L2 norm.",
+            above=0,
+            pixels=True,
+        ),
+    ] = 1.0,
+    decay: Annotated[
+        float,
+        Setting(
+            "Decay", "The learning rate falls to this part of its first value after the first hit.", above=0, at_most=1
+        ),
+    ] = 0.01,
+    held: Annotated[Held, Setting("Multipliers", "Which constraints have one. Of several classes, each.")] = Held.WORST,
+) -> Walk:
+    """The norm and a penalty of the constraints, whose multipliers grow while they are violated, descended together."""
     x0, x = trail.x0, trail.x0
     squares, momentum = torch.ones_like(x), torch.zeros_like(x)
-    lagrangian, rate, hit_at = _Lagrangian(held), 0.0, steps
+    several = trail.encoding.name == "top-K"  # whose worst constraint may not be about the best logit
+    lagrangian, rate, hit_at = _Lagrangian(Held.EACH if several else held), 0.0, steps
     for k in range(steps):
         z, gradient = trail.descend(x, lagrangian)
         yield from trail.emit(k + 1, Phase.WALK, x, z)
@@ -81,6 +73,9 @@ def _alma(trail: Trail, steps: int, first: float, decay: float, held: Held) -> G
 
 class _Lagrangian:
     """The penalty-Lagrangian term of the constraints' values, with its multipliers; ``hit`` once there was a hit.
+
+    The worst constraint is scaled by how far the best logit is above the third and fourth, as published for classes;
+    where each has a multiplier, they are scaled by their mean at the original.
 
     Calls change nothing until ``commit``, for a pass that runs out of memory is tried again.
     """
@@ -119,16 +114,15 @@ class _Multipliers:
         if (self.count + 1) % CHECK == 0:
             stuck = (y >= TAU * earlier) & (y >= 0) & (not hit)
             rho, earlier = torch.where(stuck, GROWTH * rho, rho), y
-        slope = torch.func.grad(lambda y: _penalty(y, rho, self.mu).sum())(y)
+        known = y.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(_penalty(known, rho, self.mu).sum(), known)
         mu = (MOMENTUM * self.mu + (1 - MOMENTUM) * slope).clamp(1e-6, 1e12)
         return _Multipliers(self.count + 1, mu, rho, earlier, self.scale)
 
 
 def _worst(values: Tensor) -> Tensor:
     """(1,) minus the target's logit over the best other one, over that of the best logit over the third and fourth."""
-    ranked = -functional.pad(values, (1, 0)).sort().values  # logits less the target's: zero is its own
-    third = ranked[2:4].mean() if len(ranked) > 3 else ranked[-1]
-    return ((1e-4 - values.min()) / (ranked[0] - third + 1e-8))[None]
+    return ((1e-4 - values.min()) / lead(values))[None]
 
 
 def _penalty(y: Tensor, rho: Tensor, mu: Tensor) -> Tensor:

@@ -8,6 +8,8 @@ the batch. All this is one thread, and always the same order.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -37,9 +39,10 @@ def run_batch(
     """Attack images (N, C, H, W), each with its own target: one AttackResult for each.
 
     ``settings`` are the attack's keywords, the same for all; ``memory``, in bytes, is for all together. Results are
-    those of single attacks, up to rounding, which differs with the size of a batch. Seconds include what an attack
-    waits for the others. Results hold two steps each unless ``kept`` says otherwise. Raises ValueError unless there are
-    N targets, and for what the attack refuses, before any of them runs.
+    those of single attacks, up to rounding, which differs with the size of a batch: a batch of one has the same bits,
+    float64 agrees to 1e-9, and in float32 a walk along the network's kinks may end some percent away. Seconds include
+    what an attack waits for the others. Results hold two steps each unless ``kept`` says otherwise. Raises ValueError
+    unless there are N targets, and for what the attack refuses, before any of them runs.
     """
     targets = list(targets)
     if len(targets) != len(images):
@@ -48,8 +51,9 @@ def run_batch(
         return []
     host = _Host(f, memory)
     settings = {"kept": 2, **settings, "host": host}
-    attacks = [attack(f, x, encoding, target, **settings) for x, target in zip(images, targets, strict=True)]
-    return host.serve(attacks, host.room(check_image(images[0], settings.get("device"))))
+    with host.room():
+        attacks = [attack(f, x, encoding, target, **settings) for x, target in zip(images, targets, strict=True)]
+        return host.serve(attacks, host.seats(check_image(images[0], settings.get("device"))))
 
 
 class _Host:
@@ -58,6 +62,8 @@ class _Host:
     def __init__(self, f: Classifier, memory: int | None) -> None:
         self._network = Network(f, memory=memory)
         self._main = getcurrent()
+        self._layers: dict[str, _Layer] = {}
+        self.room = self._network.room
 
     def __call__(self, f: Classifier, *, should_stop: Callable[[], bool], memory: int | None) -> Network:
         """The network as one of the attacks sees it. Its memory is that of all."""
@@ -70,31 +76,31 @@ class _Host:
             raise answer
         return answer
 
-    def room(self, x: Tensor) -> int:
+    def seats(self, x: Tensor) -> int:
         """How many attacks on images like ``x`` fit into memory; one, which will halt, if not even one does."""
         try:
             return self._network.measure(x[None])
         except Halt:
             return 1
 
-    def serve(self, attacks: list[Attack], room: int) -> list[AttackResult]:
+    def serve(self, attacks: list[Attack], seats: int) -> list[AttackResult]:
         """Run the attacks to their ends, so many at a time."""
-        seats = [greenlet(partial(run, attack)) for attack in attacks]
+        guests = [greenlet(partial(run, attack)) for attack in attacks]
         results: dict[int, AttackResult] = {}
         asked: dict[int, Asked] = {}
-        while len(results) < len(seats):
+        while len(results) < len(guests):
             answers = dict(zip(asked, self._answer(list(asked.values())), strict=True))
             begun = len(results) + len(asked)
-            for number in range(begun, min(len(seats), begun + room - len(asked))):
+            for number in range(begun, min(len(guests), begun + seats - len(asked))):
                 answers[number] = None
             for number, answer in answers.items():
-                said = seats[number].switch(answer) if number in asked else seats[number].switch()
+                said = guests[number].switch(answer) if number in asked else guests[number].switch()
                 asked.pop(number, None)
-                if seats[number].dead:
+                if guests[number].dead:
                     results[number] = said
                 else:
                     asked[number] = said
-        return [results[number] for number in range(len(seats))]
+        return [results[number] for number in range(len(guests))]
 
     def _answer(self, asked: list[Asked]) -> list[Any]:
         """Answers to all wishes: those of one kind as a batch, or in halves when memory runs out."""
@@ -106,15 +112,11 @@ class _Host:
             answers.update(zip(numbers, _in_parts(method, [asked[number][1] for number in numbers]), strict=True))
         return [answers[number] for number in range(len(asked))]
 
-    # Each of these takes the wishes of several attacks and gives an answer to each.
+    def at(self, layer: str) -> _Layer:
+        """The same object each time, or the wishes of several attacks would not be told to be of one kind."""
+        return self._layers.setdefault(layer, _Layer(self._network, layer))
 
-    def logits(self, images: list[Tensor]) -> list[Tensor]:
-        with torch.no_grad():
-            return list(self._network.call(torch.stack(images)))
-
-    def descend(self, wishes: list[tuple[Tensor, Loss]]) -> list[tuple[Tensor, Tensor]]:
-        z, gradients = self._network.gradients(torch.stack([x for x, _ in wishes]), [loss for _, loss in wishes])
-        return list(zip(z, gradients, strict=True))
+    # Each of these, and of those of a layer, takes the wishes of several attacks and gives an answer to each.
 
     def push(self, wishes: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
         return list(self._network.tangents(*(torch.stack(part) for part in zip(*wishes, strict=True))))
@@ -122,6 +124,23 @@ class _Host:
     def differentiate(self, images: list[Tensor]) -> list[tuple[Tensor, _Shared, int]]:
         shared = _Shared(self._network, torch.stack(images))
         return [(z, shared, place) for place, z in enumerate(shared.z)]
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """The network as it answers with the features of a layer behind its logits, or with logits alone if it is ""."""
+
+    network: Network
+    layer: str
+
+    def logits(self, images: list[Tensor]) -> list[Tensor]:
+        with torch.no_grad():
+            return list(self.network.call(torch.stack(images), self.layer))
+
+    def descend(self, wishes: list[tuple[Tensor, Loss]]) -> list[tuple[Tensor, Tensor]]:
+        images, losses = zip(*wishes, strict=True)
+        z, gradients = self.network.gradients(torch.stack(images), losses, self.layer)
+        return list(zip(z, gradients, strict=True))
 
 
 class _Shared:
@@ -155,14 +174,18 @@ class _Guest(Network):
         super().__init__(f, should_stop=should_stop)
         self._host = host
 
-    def logits(self, x: Tensor) -> Tensor:
-        self.forward += 1
-        return finite(self._host.ask(self._host.logits, x))
+    def room(self) -> AbstractContextManager[None]:
+        """The host's holds all the time: guests take turns, and could not leave their own in order."""
+        return nullcontext()
 
-    def descend(self, x: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
+    def logits(self, x: Tensor, layer: str = "") -> Tensor:
+        self.forward += 1
+        return finite(self._host.ask(self._host.at(layer).logits, x))
+
+    def descend(self, x: Tensor, loss: Loss, layer: str = "") -> tuple[Tensor, Tensor]:
         self.forward += 1
         self.backward += 1
-        z, gradient = self._host.ask(self._host.descend, (x, loss))
+        z, gradient = self._host.ask(self._host.at(layer).descend, (x, loss))
         return finite(z), finite(gradient)
 
     def push(self, x: Tensor, delta: Tensor) -> Tensor:
@@ -182,13 +205,11 @@ class _Guest(Network):
 
 
 def _in_parts(method: Callable[[list[Any]], list[Any]], wishes: list[Any]) -> list[Any]:
-    """What ``method`` answers, in halves if memory runs out; a Halt for what does not fit alone."""
+    """What ``method`` answers, in halves if memory runs out; a Halt for what does not fit alone, or halts all."""
     try:
         return method(wishes)
     except Halt as halt:
-        if halt.reason != StopReason.OUT_OF_MEMORY:
-            raise
-        if len(wishes) == 1:
-            return [halt]
+        if halt.reason != StopReason.OUT_OF_MEMORY or len(wishes) == 1:
+            return [halt] * len(wishes)
     half = len(wishes) // 2
     return _in_parts(method, wishes[:half]) + _in_parts(method, wishes[half:])

@@ -1,19 +1,20 @@
-"""The L2 attack of Carlini and Wagner (2017), and ML-C&W, its form for several labels (Song et al. 2018)."""
+"""C&W (Carlini and Wagner 2017), and its forms for labels (Song et al. 2018) and for codewords (Zhang et al. 2020)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
+from collections.abc import Callable
 from enum import StrEnum
-from typing import Unpack
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from jma_core.attacks.trail import Attack, Common, Ending, Trail, begin
-from jma_core.encodings import Encoding, Target
-from jma_core.network import Classifier
-from jma_core.records import Phase, Step
+from jma_core.attacks.adam import Adam
+from jma_core.attacks.registry import Group, Setting, attack
+from jma_core.attacks.spaces import Sides, Space, values
+from jma_core.attacks.trail import Trail, Walk
+from jma_core.records import Phase
 
 
 class Hinge(StrEnum):
@@ -24,56 +25,123 @@ class Hinge(StrEnum):
     SUM = "sum"
     """The sum of all violations: ML-C&W."""
 
+    def __call__(self, values: Tensor) -> Tensor:
+        missing = (-values).relu()
+        return missing.max() if self == Hinge.WORST else missing.sum()
 
+
+Searches = Annotated[int, Setting("Searches", "Values of c that are tried.", at_least=1, budget=True)]
+Steps = Annotated[int, Setting("Gradients a search", "For each value of c.", at_least=1, budget=True)]
+Rate = Annotated[float, Setting("Learning rate", "Adam's.", above=0)]
+Weight = Annotated[float, Setting("First c", "The weight of the violation.", above=0)]
+
+
+@attack("C&W: Carlini and Wagner", group=Group.MINIMUM_NORM, source="Carlini and Wagner 2017; Song et al. 2018")
 def cw(
-    f: Classifier,
-    x: Tensor,
-    encoding: Encoding,
-    target: Target,
+    trail: Trail,
     *,
-    hinge: Hinge | str = Hinge.WORST,
-    searches: int = 9,
-    steps: int = 1000,
-    rate: float = 0.01,
-    c: float = 0.001,
-    **common: Unpack[Common],
-) -> Attack:
-    """Attack one image: yields a Step for every gradient and returns an AttackResult.
+    hinge: Annotated[
+        Hinge, Setting("Violation", "The worst constraint's, or the sum of all for several labels.")
+    ] = Hinge.WORST,
+    space: Annotated[
+        Space, Setting("Constraints", "On logits, or on scores: softmax, sigmoid, or correlations with codewords.")
+    ] = Space.LOGIT,
+    searches: Searches = 9,
+    steps: Steps = 1000,
+    rate: Rate = 0.01,
+    c: Weight = 0.001,
+) -> Walk:
+    """Adam on the squared norm plus c times the violation of the target, for a search of values of c.
 
-    Minimises ||delta||^2 + c hinge by Adam, with x + delta = (tanh w + 1) / 2, for several c: halfway between the
-    smallest that succeeded and the largest that failed, or ten times as large while none succeeds.
-
-    searches  values of c that are tried
-    steps     gradients for each of them
-    rate      Adam's learning rate
-    c         the first value
-
-    f, x, target and common as in ``jma``. Raises ValueError for what is out of range. Departs from the publication in
+    With x + delta = (tanh w + 1) / 2, minimises ||delta||^2 + c hinge for several c: halfway between the smallest that
+    succeeded and the largest that failed, or ten times as large while none succeeds. Departs from the publication in
     that a search which makes no progress is not cut short.
     """
-    if not (searches >= 1 and steps >= 1 and 0 < rate < math.inf and 0 < c < math.inf):
-        expected = "searches >= 1, steps >= 1, a finite rate > 0 and a finite c > 0"
-        raise ValueError(f"expected {expected}, got {searches}, {steps}, {rate:g} and {c:g}")
-    trail = begin(f, x, encoding, target, **common)
-    return trail.follow(_cw(trail, Hinge(hinge), searches, steps, rate, c))
+    constraints = values(trail, space)
+    return _search(trail, lambda z: hinge(constraints(z)), searches, steps, rate, c)
 
 
-def _cw(trail: Trail, hinge: Hinge, searches: int, steps: int, rate: float, c: float) -> Generator[Step, None, Ending]:
+@attack("ML-C&W", group=Group.LABELS, source="Song et al. 2018", encodings=("multi-label",), exhaustive=False)
+def ml_cw(
+    trail: Trail,
+    *,
+    space: Annotated[
+        Space, Setting("Violation", "Of scores, or of logits, which a first c of 0.01 suits.")
+    ] = Space.SCORE,
+    searches: Searches = 10,
+    steps: Steps = 1000,
+    rate: Rate = 0.01,
+    c: Annotated[float, Setting("First c", "The weight of the violation.", above=0, paper="0.01 for logits")] = 1e5,
+) -> Walk:
+    """C&W with the sum of what all labels miss of their thresholds, and with searches cut short.
+
+    A search ends when the loss has not fallen by 0.01 % in a tenth of its steps. Departs from what was published in
+    that the last search is not a repetition of the best.
+    """
+    constraints = values(trail, space)
+    return _search(trail, lambda z: Hinge.SUM(constraints(z)), searches, steps, rate, c, patient=False)
+
+
+@attack("ECOC attack", group=Group.LABELS, source="Zhang et al. 2020", encodings=("ECOC",), exhaustive=False)
+def ecoc(trail: Trail, *, searches: Searches = 10, steps: Steps = 1000, rate: Rate = 0.005, c: Weight = 0.01) -> Walk:
+    """C&W that wants every bit of the codeword: its violation is that of the worst bit.
+
+    Searches are cut short as in ML-C&W. Departs from the released code in that success is the decoder's, which corrects
+    errors of bits, and in that each search has an Adam of its own.
+    """
+    bits = Sides.of(trail).goal
+    return _search(trail, lambda z: Hinge.WORST(bits.values(z)), searches, steps, rate, c, patient=False)
+
+
+@attack("CW^K, for an order", group=Group.ORDER, source="Zhang and Wu 2020", encodings=("one-hot", "top-K"))
+def cw_k(trail: Trail, *, searches: Searches = 9, steps: Steps = 1000, rate: Rate = 0.01, c: Weight = 0.001) -> Walk:
+    """C&W whose violation is the mean over an order's places: by how much a class behind a place is ahead.
+
+    Of a set there is one place, its last. Departs from the publication as C&W does here.
+    """
+    wanted = torch.nonzero(trail.target)[:, 0] if trail.target.dtype == torch.bool else trail.target.reshape(-1)
+    places = [len(wanted)] if trail.target.dtype == torch.bool else range(1, len(wanted) + 1)
+
+    def disorder(z: Tensor) -> Tensor:
+        missing = []
+        for place in places:
+            first, behind = wanted[:place].to(z.device), torch.ones_like(z, dtype=torch.bool)
+            behind[first] = False
+            if place < len(z):
+                missing.append((z[behind].max() - z[first].min() + trail.kappa).relu())
+        return torch.stack(missing).mean()
+
+    return _search(trail, disorder, searches, steps, rate, c)
+
+
+def _search(
+    trail: Trail,
+    violation: Callable[[Tensor], Tensor],
+    searches: int,
+    steps: int,
+    rate: float,
+    c: float,
+    *,
+    patient: bool = True,
+) -> Walk:
+    """The search for c. ``violation`` is of logits (n,); a search that is not ``patient`` ends without progress."""
     x0, low, high = trail.x0, 0.0, math.inf
-
-    def violation(values: Tensor) -> Tensor:
-        missing = (-values).relu()
-        return missing.max() if hinge == Hinge.WORST else missing.sum()
-
-    for search in range(searches):
+    number = 0
+    for _ in range(searches):
         w = torch.atanh((2 * x0 - 1) * (1 - 1e-6))
-        adam = _Adam(w)
-        reached = False
+        adam = Adam(w)
+        reached, earlier = False, math.inf
         for k in range(steps):
             x = trail.clamp((torch.tanh(w) + 1) / 2) if k else x0
-            z, gradient = trail.descend(x, violation)
-            yield from trail.emit(search * steps + k + 1, Phase.WALK, x, z)
+            z, gradient = trail.slope(x, violation)
+            number += 1
+            yield from trail.emit(number, Phase.WALK, x, z)
             reached = reached or trail.hit(z)
+            if not patient and k % max(1, steps // 10) == 0:
+                loss = float((x - x0).square().sum() + c * violation(z))
+                if loss > 0.9999 * earlier:
+                    break
+                earlier = loss
             slope = (2 * (x - x0) + c * gradient) * 2 * x * (1 - x)  # dx/dw = 2 x (1 - x)
             w = w - rate * adam.direction(slope)
         if reached:
@@ -81,18 +149,4 @@ def _cw(trail: Trail, hinge: Hinge, searches: int, steps: int, rate: float, c: f
         else:
             low = max(low, c)
         c = (low + high) / 2 if high < math.inf else 10 * c
-    return trail.ending(searches * steps)
-
-
-class _Adam:
-    """Adam's two moments (Kingma and Ba 2015)."""
-
-    def __init__(self, like: Tensor) -> None:
-        self._first, self._second, self._count = torch.zeros_like(like), torch.zeros_like(like), 0
-
-    def direction(self, gradient: Tensor) -> Tensor:
-        self._count += 1
-        self._first = 0.9 * self._first + 0.1 * gradient
-        self._second = 0.999 * self._second + 0.001 * gradient**2
-        spread = (self._second / (1 - 0.999**self._count)).sqrt() + 1e-8
-        return self._first / (1 - 0.9**self._count) / spread
+    return trail.ending(number)

@@ -2,52 +2,42 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Generator
-from typing import Unpack
+from typing import Annotated
 
-from torch import Tensor
-
+from jma_core.attacks.registry import Gradients, Group, Setting, attack
 from jma_core.attacks.surrogates import Surrogate
-from jma_core.attacks.trail import Attack, Common, Ending, Trail, annealed, begin, unit
-from jma_core.encodings import Encoding, Target
-from jma_core.network import Classifier
-from jma_core.records import Phase, Step
+from jma_core.attacks.trail import Trail, Walk, annealed, unit
+from jma_core.records import Phase
 
 
+@attack("DDN: direction and norm apart", group=Group.MINIMUM_NORM, source="Rony et al. 2019")
 def ddn(
-    f: Classifier,
-    x: Tensor,
-    encoding: Encoding,
-    target: Target,
+    trail: Trail,
     *,
-    steps: int = 100,
-    gamma: float = 0.05,
-    init_norm: float = 1.0,
-    surrogate: Surrogate | str = Surrogate.LOGISTIC,
-    **common: Unpack[Common],
-) -> Attack:
-    """Attack one image: yields a Step for every gradient and returns an AttackResult.
+    steps: Gradients = 100,
+    gamma: Annotated[
+        float,
+        Setting(
+            "Change of the norm γ",
+            "Shrinks by this part after a hit, grows by it after a miss.",
+            above=0,
+            below=1,
+        ),
+    ] = 0.05,
+    init_norm: Annotated[
+        float, Setting("First norm ε", "L2 norm of the first perturbation.", above=0, pixels=True)
+    ] = 1.0,
+    surrogate: Annotated[
+        Surrogate, Setting("Loss", "Whose gradient moves the perturbation.", paper="cross-entropy")
+    ] = Surrogate.LOGISTIC,
+) -> Walk:
+    """Normalised gradients turn the perturbation, whose norm shrinks after each hit and grows after each miss.
 
-    steps      K, gradients in all
-    gamma      the norm shrinks by this fraction after a hit and grows by it after a miss
-    init_norm  epsilon_0, L2 norm of the first perturbation in pixel units
-    surrogate  the loss whose normalised gradient moves the perturbation; cross-entropy in the publication
-
-    f, x, target and common as in ``jma``. Raises ValueError for what is out of range. Departs from the publication in
-    that images are not rounded to 8 bits.
+    Departs from the publication in that images are not rounded to 8 bits.
     """
-    if not (steps >= 1 and 0 < gamma < 1 and 0 < init_norm < math.inf):
-        expected = "steps >= 1, gamma between 0 and 1 and a finite init_norm > 0"
-        raise ValueError(f"expected {expected}, got {steps}, {gamma:g} and {init_norm:g}")
-    trail = begin(f, x, encoding, target, **common)
-    return trail.follow(_ddn(trail, steps, gamma, init_norm, Surrogate(surrogate)))
-
-
-def _ddn(trail: Trail, steps: int, gamma: float, norm: float, loss: Surrogate) -> Generator[Step, None, Ending]:
-    x0, x, largest = trail.x0, trail.x0, trail.largest_norm()
+    x0, x, norm, largest = trail.x0, trail.x0, init_norm, trail.largest_norm()
     for k in range(steps):
-        z, gradient = trail.descend(x, loss)
+        z, gradient = trail.descend(x, surrogate)
         yield from trail.emit(k + 1, Phase.WALK, x, z)
         alpha = annealed(k, steps, 1.0, 0.01)
         norm = min(norm * (1 - gamma if trail.hit(z) else 1 + gamma), largest)

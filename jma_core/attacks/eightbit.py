@@ -15,15 +15,14 @@ gradient at the best rounding on the ray: one gradient a turn.
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Unpack
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from jma_core.attacks.refined import turned, worst
-from jma_core.attacks.trail import Attack, Common, Ending, Trail, annealed, begin, check_image, length
-from jma_core.encodings import Encoding, Target
-from jma_core.network import Classifier
+from jma_core.attacks.registry import Group, Setting, attack
+from jma_core.attacks.trail import Trail, Walk, annealed, check_image, length
 from jma_core.records import Floats, Phase, Step
 
 TURN = 0.3, 0.03
@@ -36,35 +35,30 @@ HALVINGS = 3
 """How often the interval that holds the border is halved."""
 
 
+@attack("8 bits", group=Group.ROUNDING, source="this project")
 def eight_bit(
-    f: Classifier,
-    x: Tensor,
-    encoding: Encoding,
-    target: Target,
+    trail: Trail,
     *,
     start: Tensor | Floats,
-    turns: int = 8,
-    **common: Unpack[Common],
-) -> Attack:
-    """End an attack on the grid of 8 bits: yields a Step for every rounding, and returns an AttackResult.
+    turns: Annotated[
+        int,
+        Setting("Turns", "Of the direction: one gradient each, and some six forward passes.", at_least=0, budget=True),
+    ] = 8,
+) -> Walk:
+    """The end of another attack on the grid of 8 bits: the nearest picture found that is read as wanted from a file.
 
-    start   the attacked image, a tensor or an array (C, H, W) in [0, 1], from whatever attack on x
-    turns   of the direction: one gradient each, and some six forward passes
-
-    f, x, target and common as in ``jma``; x itself may lie off the grid. Success is the decoder's word on an image
-    whose pixels are k / 255 as ``ToTensor`` would read them from a file; distances are from x. After a failure the
-    image is the one that came closest: a rounding, or x. Raises ValueError for what is out of range.
+    ``start`` is the attacked image, a tensor or an array (C, H, W) in [0, 1], from whatever attack on x, which itself
+    may lie off the grid. Yields a Step for every rounding. Success is the decoder's word on an image whose pixels are
+    k / 255 as ``ToTensor`` would read them from a file; distances are from x. After a failure the image is the one
+    that came closest: a rounding, or x.
     """
-    if turns < 0:
-        raise ValueError(f"expected turns >= 0, got {turns}")
-    trail = begin(f, x, encoding, target, **common)
-    start = check_image(torch.as_tensor(start), trail.x0.device).to(trail.x0)
-    if start.shape != trail.x0.shape:
-        raise ValueError(f"expected a start of the image's shape {tuple(x.shape)}, got {tuple(start.shape)}")
-    return trail.follow(_eight_bit(trail, start, turns))
+    x = check_image(torch.as_tensor(start, device=trail.x0.device), trail.x0.device).to(trail.x0)
+    if x.shape != trail.x0.shape:
+        raise ValueError(f"expected a start of the image's shape {tuple(trail.x0.shape)}, got {tuple(x.shape)}")
+    return _eight_bit(trail, x, turns)
 
 
-def _eight_bit(trail: Trail, x: Tensor, turns: int) -> Generator[Step, None, Ending]:
+def _eight_bit(trail: Trail, x: Tensor, turns: int) -> Walk:
     trail.start(trail.network.logits(trail.x0))
     for k in range(turns):
         x = yield from _border(trail, k + 1, x)

@@ -2,66 +2,65 @@
 
 The publication moves to the nearest of the linearised boundaries with other classes, or with one class it is told. A
 target of several labels has several boundaries, so that here both projections are onto all constraints at once; an
-image within the target is its own projection, and is drawn to the original's.
+image within the target is its own projection, and is drawn to the original's. Where no image in [0, 1] satisfies all
+of them, neither projection is there, and the image takes the step of the problem without the box, clipped.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Generator
-from typing import Unpack
+from typing import Annotated
 
 from torch import Tensor
 
-from jma_core.attacks.trail import Attack, Common, Ending, Trail, begin
-from jma_core.encodings import Encoding, Target
-from jma_core.network import Classifier
-from jma_core.records import Phase, Step
+from jma_core.attacks.registry import Group, Setting, attack
+from jma_core.attacks.trail import Trail, Walk
+from jma_core.linearise import WITHOUT_ANSWER, Linearisation, Solution
+from jma_core.records import Halt, Phase
 
 
+@attack("FAB: fast adaptive boundary", group=Group.MINIMUM_NORM, source="Croce and Hein 2020")
 def fab(
-    f: Classifier,
-    x: Tensor,
-    encoding: Encoding,
-    target: Target,
+    trail: Trail,
     *,
-    steps: int = 100,
-    alpha: float = 0.1,
-    beta: float = 0.9,
-    eta: float = 1.05,
-    **common: Unpack[Common],
-) -> Attack:
-    """Attack one image: yields a Step for every linearisation and returns an AttackResult.
-
-    steps  linearisations; each costs a backward pass for every constraint that matters
-    alpha  largest weight of the original's projection against the current image's
-    beta   fraction of the perturbation that is kept after a hit
-    eta    overshoot beyond each projection
-
-    f, x, target and common as in ``jma``. Raises ValueError for what is out of range.
-    """
-    if not (steps >= 1 and 0 <= alpha <= 1 and 0 < beta < 1 and 1 <= eta < math.inf):
-        expected = "steps >= 1, alpha in [0, 1], beta in (0, 1) and a finite eta >= 1"
-        raise ValueError(f"expected {expected}, got {steps}, {alpha:g}, {beta:g} and {eta:g}")
-    trail = begin(f, x, encoding, target, **common)
-    return trail.follow(_fab(trail, steps, alpha, beta, eta))
-
-
-def _fab(trail: Trail, steps: int, alpha: float, beta: float, eta: float) -> Generator[Step, None, Ending]:
+    steps: Annotated[
+        int,
+        Setting("Linearisations", "Each takes a gradient of every constraint that matters.", at_least=1, budget=True),
+    ] = 100,
+    alpha: Annotated[
+        float, Setting("Pull of the original α", "Its projection's largest weight.", at_least=0, at_most=1)
+    ] = 0.1,
+    beta: Annotated[
+        float, Setting("Way back β", "This part of the perturbation is kept after a hit.", above=0, below=1)
+    ] = 0.9,
+    eta: Annotated[float, Setting("Overshoot η", "Beyond each projection.", at_least=1)] = 1.05,
+) -> Walk:
+    """Projections onto the linearised target, of the image and of the original, mixed; after a hit it steps back."""
     network, x0, x, goal, margin = trail.network, trail.x0, trail.x0, trail.goal, trail.kappa
     for k in range(steps):
         network.check_stop()
         local = trail.linearise(x, goal)
         trail.start(local.z)
-        near = local.solve_boxed()
+        near, back = _projections(local, x0)
         if near.length == 0 and not trail.hit(local.z):
             margin, goal = trail.demand_more(margin, local.z)
-        back = local.solve_boxed(near.index, origin=x0)
-        weight = min(alpha, near.length / (near.length + back.length)) if near.length else alpha
-        from_x, from_x0 = x + eta * near.delta, x0 + eta * (x + back.delta - x0)
-        x = trail.clamp((1 - weight) * from_x + weight * from_x0)
+        there = x + eta * near.delta
+        if back:
+            weight = min(alpha, near.length / (near.length + back.length)) if near.length else alpha
+            there = (1 - weight) * there + weight * (x0 + eta * (x + back.delta - x0))
+        x = trail.clamp(there)
         z = network.logits(x)
         yield from trail.emit(k + 1, Phase.WALK, x, z, near)
         if trail.hit(z):
             x = x0 + beta * (x - x0)
     return trail.ending(steps)
+
+
+def _projections(local: Linearisation, x0: Tensor) -> tuple[Solution, Solution | None]:
+    """Those of the linearisation's image and of the original; of the first alone, without the box, where none is."""
+    try:
+        near = local.solve_boxed()
+        return near, local.solve_boxed(near.index, origin=x0)
+    except Halt as halt:
+        if halt.reason not in WITHOUT_ANSWER:
+            raise
+    return local.solve_lazy(), None

@@ -2,79 +2,96 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Generator
-from enum import StrEnum
 from functools import partial
-from typing import Unpack
+from typing import Annotated
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from jma_core.attacks.trail import SUCCESS, Attack, Common, Ending, Trail, begin
-from jma_core.encodings import Encoding, Target
-from jma_core.linearise import Linearisation, Solution
-from jma_core.network import Classifier
+from jma_core.attacks.registry import Group, Norm, Setting, attack
+from jma_core.attacks.trail import SUCCESS, Trail, Walk
+from jma_core.linearise import WITHOUT_ANSWER, Linearisation, Solution
 from jma_core.records import Halt, Phase, Step, StopReason
 
 Emit = Callable[[Phase, Tensor, Tensor], Generator[Step]]
+Solve = Callable[[Linearisation, NDArray[np.int64]], Solution]
+"""The optimum of a linearised problem, given the constraints that were active in the one before."""
+
+SOURCE = "Tondi et al. 2024"
+Epsilon = Annotated[
+    float,
+    Setting(
+        "Step length ε",
+        "L2 length of each step, for pixels from 0 to 1. Smaller steps end nearer to the original and take longer.",
+        above=0,
+        pixels=True,
+        paper="0.05 to 1",
+    ),
+]
+Iterations = Annotated[
+    int, Setting("Most iterations", "Linearised problems that are solved at most.", at_least=1, budget=True)
+]
+Halvings = Annotated[
+    int,
+    Setting("Halvings", "Of the last step, between the last miss and the first hit.", at_least=0, at_most=60),
+]
 
 
-class Level(StrEnum):
-    """Which optimum of each linearised problem is taken, and how it is found. That of the first two is the same."""
+@attack("JMA, from the gradients that matter", name="lazy", group=Group.JMA, source=SOURCE, exhaustive=False)
+def jma(trail: Trail, *, step: Epsilon = 0.2, max_iter: Iterations = 200, bisections: Halvings = 6) -> Walk:
+    """The paper's path from a few gradients an iteration: those of the constraints that bind.
 
-    PAPER = "paper"
-    """From the full Jacobian: n backward passes an iteration."""
-    LAZY = "lazy"
-    """From the gradient rows that matter: a few backward passes and forward-mode derivatives an iteration."""
-    BOXED = "boxed"
-    """As lazy, with x + delta kept in [0, 1] inside the problem, where that has a solution, not clipped after it."""
-
-
-def jma(
-    f: Classifier,
-    x: Tensor,
-    encoding: Encoding,
-    target: Target,
-    *,
-    level: Level | str = Level.LAZY,
-    step: float = 0.2,
-    max_iter: int = 200,
-    bisections: int = 6,
-    **common: Unpack[Common],
-) -> Attack:
-    """Attack one image: yields a Step for every update and returns an AttackResult.
-
-    f            maps images (N, C, H, W) in [0, 1] to logits (N, n); already on the device and in eval mode
-    x            image (C, H, W), float32 or float64, in [0, 1]
-    target       what the encoding should decode: a class index, or n labels present (1), absent (0) or free (-1)
-    step         epsilon, L2 length of a walking step in pixel units; the paper uses 0.05 to 1
-    max_iter     n_it,max, cap on linearisations
-    bisections   n_bs, halvings of the last segment once it crosses into the target
-    common       see Common; ``paper`` keeps the Jacobian, n m floats, besides a chunk of rows
-
-    Raises ValueError for an image, a target or a setting that is out of range. Whatever goes wrong later ends the
-    attack with a StopReason and the best iterate.
+    Gradient rows are taken of the constraints that the solution would violate, until there are none: a few backward
+    passes and forward-mode derivatives an iteration. ``step`` is epsilon, ``max_iter`` n_it,max, ``bisections`` n_bs.
     """
-    if level not in list(Level):
-        raise ValueError(f"expected level {', '.join(Level)}, got {level!r}")
-    if not (0 < step < math.inf and max_iter >= 1 and bisections >= 0):
-        expected = "a finite step > 0, max_iter >= 1 and bisections >= 0"
-        raise ValueError(f"expected {expected}, got {step:g}, {max_iter} and {bisections}")
-    trail = begin(f, x, encoding, target, **common)
-    return trail.follow(_walk(trail, Level(level), step, max_iter, bisections))
+    return _walk(trail, Linearisation.solve_lazy, step, max_iter, bisections)
 
 
-def _walk(trail: Trail, level: Level, step: float, max_iter: int, bisections: int) -> Generator[Step, None, Ending]:
+@attack("JMA, with the range of pixels in the problem", group=Group.JMA, source=SOURCE, exhaustive=False)
+def boxed(trail: Trail, *, step: Epsilon = 0.2, max_iter: Iterations = 200, bisections: Halvings = 6) -> Walk:
+    """The same, but the linearised problem knows that pixels end at black and white, and need not be clipped.
+
+    Where it has no solution in [0, 1], that of ``jma`` is taken.
+    """
+    return _walk(trail, _boxed_or_lazy, step, max_iter, bisections)
+
+
+@attack("JMA, from all gradients, as published", group=Group.JMA, source=SOURCE, exhaustive=False)
+def paper(trail: Trail, *, step: Epsilon = 0.2, max_iter: Iterations = 200, bisections: Halvings = 6) -> Walk:
+    """Algorithm 1 as printed: a backward pass for every logit an iteration, about a minute with 1000 classes.
+
+    It keeps the Jacobian, n m floats, besides a chunk of rows.
+    """
+    return _walk(trail, lambda local, _: local.solve_full(), step, max_iter, bisections)
+
+
+@attack("JMA in the L∞ norm", group=Group.JMA, source="this project", norm=Norm.LINF, exhaustive=False)
+def linf(
+    trail: Trail,
+    *,
+    step: Annotated[float, Setting("Step length ε", "Largest change of a pixel in each step.", above=0)] = 0.01,
+    max_iter: Iterations = 200,
+    bisections: Halvings = 6,
+) -> Walk:
+    """The same path for the norm that counts the most changed pixel only: a small linear program an iteration.
+
+    MLA-LP (Zhou et al. 2020) with the linear model where it is honest, of the logits. Where the linearised problem has
+    no solution in [0, 1], that of the problem without a box is taken.
+    """
+    return _walk(trail, _linf_boxed_or_not, step, max_iter, bisections)
+
+
+def _walk(trail: Trail, solve: Solve, step: float, max_iter: int, bisections: int) -> Walk:
     network, x, goal, margin = trail.network, trail.x0, trail.goal, trail.kappa
     active = np.empty(0, dtype=np.int64)
     local = trail.linearise(x, goal)  # eq. (12), (13)
     trail.start(local.z)
     for iteration in range(1, max_iter + 1):
         network.check_stop()
-        solution = _solve(local, level, active)  # eq. (23), (24)
+        solution = solve(local, active)  # eq. (23), (24)
         if solution.length == 0:
             margin, goal = trail.demand_more(margin, local.z)  # departs from the paper, which has no delta to take
             local = trail.linearise(x, goal)
@@ -85,33 +102,36 @@ def _walk(trail: Trail, level: Level, step: float, max_iter: int, bisections: in
         if trail.hit(z_full):
             del local  # and with it the graph
             yield from emit(Phase.LEAP, full, z_full)
-            return (yield from _bisect(trail, emit, full, x, bisections))
+            return (yield from bisect(trail, emit, full, x, bisections))
         before, x = x, trail.clamp(x + step / solution.length * solution.delta)
         if torch.equal(x, before):
             raise Halt(StopReason.STALLED, "The image cannot move on: the pixels that matter are at their limits.")
         local, active = trail.linearise(x, goal), solution.index
         yield from emit(Phase.WALK, x, local.z)
         if trail.hit(local.z):  # departs from the paper, which would leap by a delta of zero from here
-            return (yield from _bisect(trail, emit, x, before, bisections))
+            return (yield from bisect(trail, emit, x, before, bisections))
     return trail.ending(max_iter)
 
 
-def _solve(local: Linearisation, level: Level, active: NDArray[np.int64]) -> Solution:
-    match level:
-        case Level.PAPER:
-            return local.solve_full()
-        case Level.LAZY:
-            return local.solve_lazy(active)
-        case Level.BOXED:
-            try:
-                return local.solve_boxed(active)
-            except Halt as halt:
-                if halt.reason != StopReason.INFEASIBLE:
-                    raise
-            return local.solve_lazy(active)
+def _boxed_or_lazy(local: Linearisation, active: NDArray[np.int64]) -> Solution:
+    try:
+        return local.solve_boxed(active)
+    except Halt as halt:
+        if halt.reason not in WITHOUT_ANSWER:
+            raise
+    return local.solve_lazy(active)
 
 
-def _bisect(trail: Trail, emit: Emit, hit: Tensor, miss: Tensor, halvings: int) -> Generator[Step, None, Ending]:
+def _linf_boxed_or_not(local: Linearisation, active: NDArray[np.int64]) -> Solution:
+    try:
+        return local.solve_linf(active)
+    except Halt as halt:
+        if halt.reason not in WITHOUT_ANSWER:
+            raise
+    return local.solve_linf(active, boxed=False)
+
+
+def bisect(trail: Trail, emit: Emit, hit: Tensor, miss: Tensor, halvings: int) -> Walk:
     """Halve the segment from a hit to a miss, always keeping a hit that the decoder has confirmed."""
     for _ in range(halvings):
         trail.network.check_stop()

@@ -24,15 +24,14 @@ from __future__ import annotations
 import math
 from collections.abc import Generator
 from functools import partial
-from typing import Unpack
+from typing import Annotated
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from jma_core.attacks.trail import Attack, Common, Ending, Trail, annealed, begin, length, unit
-from jma_core.encodings import Encoding, Target
-from jma_core.network import Classifier
+from jma_core.attacks.registry import Group, Setting, attack
+from jma_core.attacks.trail import Trail, Walk, annealed, length, unit
 from jma_core.records import Phase, Step
 
 RATE = 0.05
@@ -61,30 +60,27 @@ TEMPERATURE = 0.25
 """Logit units over which the losses are smooth."""
 
 
+@attack("Refined, ends closest to the original", group=Group.JMA, source="this project")
 def refined(
-    f: Classifier,
-    x: Tensor,
-    encoding: Encoding,
-    target: Target,
+    trail: Trail,
     *,
-    steps: int = 300,
-    rate: float = RATE,
-    **common: Unpack[Common],
-) -> Attack:
-    """Attack one image: yields a Step for every gradient and returns an AttackResult.
-
-    steps  gradients in all: one forward and one backward pass each
-    rate   L2 length of the first step, in pixel units; with momentum, later ones are up to ten times as long
-
-    f, x, target and common as in ``jma``. Raises ValueError for what is out of range.
-    """
-    if not (steps >= 1 and 0 < rate < math.inf):
-        raise ValueError(f"expected steps >= 1 and a finite rate > 0, got {steps} and {rate:g}")
-    trail = begin(f, x, encoding, target, **common)
-    return trail.follow(_refined(trail, steps, rate))
-
-
-def _refined(trail: Trail, steps: int, rate: float) -> Generator[Step, None, Ending]:
+    steps: Annotated[
+        int,
+        Setting(
+            "Gradients",
+            "As many as this, one an iteration. From 600 on it may walk twice, with half of them each.",
+            at_least=1,
+            budget=True,
+        ),
+    ] = 300,
+    rate: Annotated[
+        float,
+        Setting(
+            "First step", "Its L2 length; with momentum, later ones are up to ten times as long.", above=0, pixels=True
+        ),
+    ] = RATE,
+) -> Walk:
+    """One gradient an iteration: first to the target, then ever closer to the original until all are used up."""
     end = steps // 2 if steps >= TWO_WALKS else steps  # of the first walk
     x, gradient, left = yield from _reach(trail, range(1, end + 1), rate)
     if 0 < len(left) < end - SOON * steps:  # late
@@ -108,7 +104,7 @@ def _reach(trail: Trail, numbers: range, rate: float) -> Generator[Step, None, t
         yield from trail.emit(number, Phase.WALK, x, z)
         if trail.hit(z):
             return x, gradient, numbers[k + 1 :]
-        weights = weights * torch.exp(URGENCY * (trail.goal.values(z) < 0))
+        weights = weights * torch.exp(URGENCY * (trail.goal.values(z) < 0).to(weights))
         weights = (weights / weights.mean()).clamp(min=LEAST)
         velocity = MOMENTUM * velocity - unit(gradient)
         x = trail.clamp(x + rate / math.sqrt(1 + k / PATIENCE) * velocity)

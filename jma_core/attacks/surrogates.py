@@ -30,3 +30,13 @@ class Surrogate(StrEnum):
                 return functional.softplus(-values).sum()
             case Surrogate.WORST:
                 return -values.min()
+
+
+def lead(values: Tensor) -> Tensor:
+    """How far the best logit is above the mean of the third and fourth, from the constraints' values of one class.
+
+    Of less than four logits, above the last. It is what the losses of Croce and Hein (2020) are divided by.
+    """
+    ranked = -functional.pad(values, (1, 0)).sort().values  # logits less the target's: zero is its own
+    third = ranked[2:4].mean() if len(ranked) > 3 else ranked[-1]
+    return ranked[0] - third + 1e-8

@@ -5,129 +5,129 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Generator
-from typing import Any, TypedDict
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from jma_core.encodings import Constraints, Encoding, Target
+from jma_core.attacks.registry import Norm
+from jma_core.encodings import Constraints, Encoding, Target, asked
 from jma_core.linearise import Linearisation, Solution
 from jma_core.metrics import distortion
 from jma_core.network import Classifier, Network, never
-from jma_core.records import ZERO_GRADIENT, AttackResult, Halt, Phase, Step, StopReason, Thinned, reads
+from jma_core.records import ZERO_GRADIENT, AttackResult, Halt, History, Phase, Step, StopReason
 
 Attack = Generator[Step, None, AttackResult]
 Ending = tuple[StopReason, str]
+Walk = Generator[Step, None, Ending]
+"""The body of an attack: its steps, and how it ends."""
 SUCCESS: Ending = (StopReason.SUCCESS, "The decoder reads the target labels.")
 KEPT = 256
+ORDERS = {Norm.L2: 2, Norm.LINF: math.inf, Norm.L0: 0}
+"""As torch counts norms."""
 
 
-class Common(TypedDict, total=False):
-    """The settings that every attack takes."""
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What every attack is given, whichever it is. Raises ValueError for what is out of range."""
 
-    kappa: float
-    """Margin that every constraint must keep, in logit units; 0."""
-    max_seconds: float
-    """Cap on the time spent inside the attack; none."""
-    should_stop: Callable[[], bool]
+    f: Classifier
+    """Maps images (N, C, H, W) in [0, 1] to logits (N, n); already on the device and in eval mode."""
+    x: Tensor
+    """The image (C, H, W), float32 or float64, in [0, 1]."""
+    encoding: Encoding
+    target: Target
+    """What the encoding should decode: a class, n labels present (1), absent (0) or free (-1), or of a one-hot network
+    several classes, in order or as a set."""
+    kappa: float = 0.0
+    """Margin that every constraint must keep, in logit units."""
+    max_seconds: float = math.inf
+    """Cap on the time spent inside the attack."""
+    should_stop: Callable[[], bool] = never
     """Asked at every step and between chunks of gradient rows."""
-    device: torch.device | str | None
+    device: torch.device | str | None = None
     """Where to run: "cpu", "cuda", "mps"; the image's own by default."""
-    memory: int | None
+    memory: int | None = None
     """Bytes that a chunk of gradient rows may hold; see Network for the default."""
-    kept: int
-    """Steps that the result holds at most, 256: of a longer attack every second, fourth, ... one, and the last."""
-    mask: Tensor | None
+    kept: int = KEPT
+    """Steps that the result holds at most: of a longer attack every second, fourth, ... one, and the last."""
+    mask: Tensor | None = None
     """Bools (H, W) or (1, H, W), true where pixels may change; all may by default. Others keep every bit."""
-    host: Callable[..., Network]
+    host: Callable[..., Network] = Network
     """Makes the Network through which the attack sees f; ``run_batch`` has its own."""
 
-
-def begin(
-    f: Classifier,
-    x: Tensor,
-    encoding: Encoding,
-    target: Target,
-    *,
-    kappa: float = 0.0,
-    max_seconds: float = math.inf,
-    should_stop: Callable[[], bool] = never,
-    device: torch.device | str | None = None,
-    memory: int | None = None,
-    kept: int = KEPT,
-    mask: Tensor | None = None,
-    host: Callable[..., Network] = Network,
-) -> Trail:
-    """The trail of a new attack. Raises ValueError for an image, a target or a setting that is out of range."""
-    if not (0 <= kappa < math.inf and max_seconds >= 0 and kept >= 2):
-        expected = "a finite kappa >= 0, max_seconds >= 0 and kept >= 2"
-        raise ValueError(f"expected {expected}, got {kappa:g}, {max_seconds:g} and {kept}")
-
-    def interrupted() -> bool:  # asked between chunks of rows, for an iteration may take a minute
-        trail.check_time()
-        return should_stop()
-
-    network = host(f, memory=memory, should_stop=interrupted)
-    x0 = check_image(x, device)
-    trail = Trail(network, x0, encoding, target, kappa=kappa, max_seconds=max_seconds, kept=kept, mask=mask)
-    return trail
+    def __post_init__(self) -> None:
+        if not (0 <= self.kappa < math.inf and self.max_seconds >= 0 and self.kept >= 2):
+            expected = "a finite kappa >= 0, max_seconds >= 0 and kept >= 2"
+            raise ValueError(f"expected {expected}, got {self.kappa}, {self.max_seconds} and {self.kept}")
+        object.__setattr__(self, "encoding", asked(self.encoding, self.target))
 
 
 class Trail:
     """The past of one attack on the image ``x0`` (C, H, W)."""
 
-    def __init__(
-        self,
-        network: Network,
-        x0: Tensor,
-        encoding: Encoding,
-        target: Target,
-        *,
-        kappa: float,
-        max_seconds: float,
-        kept: int = KEPT,
-        mask: Tensor | None = None,
-    ) -> None:
-        self.network = network
-        self.x0 = x0
-        self.mask = check_mask(mask, x0)
-        self.encoding = encoding
-        self.target = encoding.check_target(target)
-        self.goal = encoding.constraints(target, kappa)
-        self.kappa = kappa
-        self._max_seconds = max_seconds
+    def __init__(self, task: Task, norm: Norm = Norm.L2) -> None:
+        """``norm`` says which of two hits is nearer.
+
+        Raises ValueError for a network in train mode, and for an image, a target or a mask that is out of range.
+        """
+
+        def interrupted() -> bool:  # asked between chunks of rows, for an iteration may take a minute
+            self.check_time()
+            return task.should_stop()
+
+        self.network = task.host(task.f, memory=task.memory, should_stop=interrupted)
+        with self.network.room():
+            self.x0 = check_image(task.x, task.device)
+            self.mask = check_mask(task.mask, self.x0)
+            self.encoding = task.encoding
+            self.target = task.encoding.check_target(task.target)
+            self.kappa = task.kappa
+            self.goal = task.encoding.constraints(task.target, task.kappa)
+            self._best = 0, self.x0, self.x0.new_full((self.encoding.n,), torch.nan)
+        self.norm = norm
+        self._max_seconds = task.max_seconds
         self._seconds = 0.0
         self._resumed = time.perf_counter()
-        self._steps, self._updates = Thinned(kept), 0
+        self._history, self._count, self._n_it = History(task.kept), 0, 0
         self._curve: list[tuple[int, float]] = []
         self._z0: Tensor | None = None
-        self._best = x0, torch.full((encoding.n,), torch.nan)
+        self._sloped = False
         self._best_rank: tuple[bool, bool, float]
         self._judged: tuple[Tensor | None, bool] = None, False
-        self._last = x0
+        self._last = self.x0
 
-    def follow(self, body: Generator[Step, None, Ending]) -> Attack:
+    def follow(self, body: Walk) -> Attack:
         """The attack whose steps ``body`` makes, with whatever halts it as its end."""
         self._resumed = time.perf_counter()  # not before the first step is asked for
-        try:
-            reason, detail = yield from body
-        except Halt as halt:
-            reason, detail = halt.reason, halt.detail
-        return self.result(reason, detail)
+        while True:
+            with self.network.room():  # never while the caller has the step
+                try:
+                    step = next(body)
+                except StopIteration as end:
+                    return self.result(*end.value)
+                except Halt as halt:
+                    return self.result(halt.reason, halt.detail)
+            yield step
 
     def descend(self, x: Tensor, loss: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
         """f(x) (n,) and the gradient (C, H, W) at x of a loss of the constraints' values (p,).
 
         Raises ValueError when the logits are not as many as the encoding's.
         """
+        return self.slope(x, lambda z: loss(self.goal.values(z)))
+
+    def slope(self, x: Tensor, loss: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        """The same for a loss of the logits (n,). Raises Halt when the first gradient of all is zero."""
         self.network.check_stop()
-        z, gradient = self.network.descend(x, lambda z: loss(self.goal.values(self._checked(z))))
-        first = self._z0 is None
+        z, gradient = self.network.descend(x, lambda z: loss(self._checked(z)))
         self.start(z)
         gradient = gradient * self.mask
-        if first and not gradient.any():
+        if not (self._sloped or gradient.any()):
             raise Halt(StopReason.ZERO_GRADIENT, ZERO_GRADIENT)
+        self._sloped = True
         return z, gradient
 
     def linearise(self, x: Tensor, goal: Constraints) -> Linearisation:
@@ -151,7 +151,7 @@ class Trail:
         if self._z0 is not None:
             return
         self._z0 = self._checked(z)
-        self._best, self._best_rank = (self.x0, z), self._rank(z, 0.0)
+        self._best, self._best_rank = (0, self.x0, z), self._rank(z, 0.0)
         if self._best_rank[0]:
             raise Halt(StopReason.NOTHING_TO_DO, "The image already has the target labels.")
 
@@ -183,7 +183,9 @@ class Trail:
     ) -> Generator[Step]:
         """Record the step to image ``x`` with logits ``z``, and yield it while the clock stands still."""
         unknown = np.full(self.encoding.n, np.nan)
+        self._count += 1
         step = Step(
+            number=self._count,
             iteration=iteration,
             phase=phase,
             image=_array(x),
@@ -191,13 +193,14 @@ class Trail:
             decoded=_array(self.encoding.decode(z)),
             success=self._decodes(z),
             values=_array(self.goal.values(z)),
+            margin=self._margin(z),
             active=solution.index if solution else np.empty(0, dtype=np.int64),
             multipliers=solution.multipliers if solution else np.empty(0),
             predicted=solution.displacement if solution else unknown,
             realised=unknown if realised is None else _array(realised),
             full_length=solution.length if solution else math.nan,
-            l2=_distance(x, self.x0),
-            moved=_distance(x, self._last),
+            l2=_distance(x, self.x0, Norm.L2),
+            moved=_distance(x, self._last, Norm.L2),
             forward=self.network.forward,
             backward=self.network.backward,
             seconds=self._clock(),
@@ -209,33 +212,35 @@ class Trail:
         self._resumed = time.perf_counter()
 
     def _note(self, step: Step, x: Tensor, z: Tensor) -> None:
-        rank = self._rank(z, step.l2)
-        if rank > self._best_rank:
-            self._best, self._best_rank = (x, z), rank
+        distance = _distance(x, self.x0, self.norm)
+        rank = self._rank(z, distance)
+        if best := rank > self._best_rank:
+            self._best, self._best_rank = (step.number, x, z), rank
             if rank[0]:
-                self._curve.append((step.backward, step.l2))
+                self._curve.append((step.backward, distance))
         self._last = x
-        self._updates += step.phase != Phase.LEAP
-        self._steps.add(step)
+        self._n_it += step.phase != Phase.LEAP
+        self._history.add(step, best=best)
 
     def ending(self, iterations: int) -> Ending:
         """How an attack of a fixed number of iterations ends."""
-        if self.hit(self._best[1]):
+        if self.hit(self._best[-1]):
             return SUCCESS
         return StopReason.ITERATIONS, f"The target was not reached in {iterations} iterations."
 
     def result(self, reason: StopReason, detail: str) -> AttackResult:
         """The end of the attack, with the nearest hit, or the iterate that came closest to one."""
-        x, z = self._best
+        update, x, z = self._best
         z0 = torch.full_like(z, torch.nan) if self._z0 is None else self._z0
         original, image = _array(self.x0), _array(x)
         return AttackResult(
             original=original,
             image=image,
+            update=update,
             last=_array(self._last),
             target=_array(self.target),
-            decoded_before=_array(self.encoding.decode(z0)),
-            decoded=_array(self.encoding.decode(z)),
+            decoded_before=_array(self._decoded(z0)),
+            decoded=_array(self._decoded(z)),
             success=self._decodes(z),
             reason=reason,
             detail=detail,
@@ -243,12 +248,13 @@ class Trail:
             logits=_array(z),
             fraction_right=self.encoding.fraction_right(z, self.target) if z.isfinite().all() else 0.0,
             distortion=distortion(original, image),
-            n_it=self._updates,
+            n_it=self._n_it,
             forward=self.network.forward,
             backward=self.network.backward,
             seconds=self._clock(),
             curve=np.array(self._curve).reshape(-1, 2),
-            steps=self._steps.steps,
+            trace=self._history.trace,
+            steps=self._history.steps,
         )
 
     def _checked(self, z: Tensor) -> Tensor:
@@ -262,14 +268,27 @@ class Trail:
     def _decodes(self, z: Tensor) -> bool:
         """Whether the decoder, the only judge of success, says the target. Asked several times of the same logits."""
         if z is not self._judged[0]:
-            said = bool(z.isfinite().all()) and reads(self.encoding.decode(z).cpu(), self.target)
+            said = bool(z.isfinite().all()) and self.encoding.meets(z, self.target)
             self._judged = z, said
         return self._judged[1]
 
-    def _rank(self, z: Tensor, l2: float) -> tuple[bool, bool, float]:
-        """Hits above misses; among hits the nearest, among misses the one with the best worst constraint."""
-        hit = self.hit(z)
-        return hit, self._decodes(z), -l2 if hit else float(self.goal.values(z).min())
+    def _decoded(self, z: Tensor) -> Tensor:
+        """The decoder's answer; where logits are not finite no class (-1), or no label."""
+        decoded = self.encoding.decode(z)
+        if z.isfinite().all():
+            return decoded
+        return torch.full_like(decoded, False if decoded.dtype == torch.bool else -1)
+
+    def _margin(self, z: Tensor) -> float:
+        return float(self.encoding.margins(z, self.target).min())
+
+    def _rank(self, z: Tensor, distance: float) -> tuple[bool, bool, float]:
+        """Hits above misses; among hits the nearest, among misses the one with the best worst margin.
+
+        The margin is the decoder's, or the constraints' where only kappa is missing.
+        """
+        hit, decodes = self.hit(z), self._decodes(z)
+        return hit, decodes, -distance if hit else float(self.goal.values(z).min()) if decodes else self._margin(z)
 
 
 def run(attack: Attack) -> AttackResult:
@@ -283,33 +302,38 @@ def run(attack: Attack) -> AttackResult:
 
 
 def check_image(x: Tensor, device: torch.device | str | None) -> Tensor:
-    """The image (C, H, W) on ``device``; ValueError unless it is float32 or float64 and its pixels are in [0, 1]."""
-    x = x.detach().to(device)
-    if x.ndim != 3 or x.dtype not in (torch.float32, torch.float64) or x.numel() == 0:
-        raise ValueError(f"expected one float32 or float64 image (C, H, W), got {x.dtype} of shape {tuple(x.shape)}")
-    if not bool(((x >= 0) & (x <= 1)).all()):
-        raise ValueError(f"expected pixels in [0, 1], got {float(x.min()):g} to {float(x.max()):g}")
+    """A copy (C, H, W) on ``device``; ValueError unless it is float32 or float64 and its pixels are in [0, 1]."""
+    kinds = torch.float32, torch.float64
+    if not isinstance(x, Tensor) or x.ndim != 3 or x.dtype not in kinds or x.numel() == 0:
+        got = f"{x.dtype} of shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+        raise ValueError(f"expected one float32 or float64 image (C, H, W), a tensor, got {got}")
+    x = x.detach().to(device, copy=True)
+    outside = int((~((x >= 0) & (x <= 1))).sum())
+    if outside:
+        low, high = (str(end.cpu().numpy()) for end in (x.min(), x.max()))  # with all digits
+        raise ValueError(f"expected pixels in [0, 1], got {low} to {high}: {outside} of {x.numel()} values are outside")
     return x
 
 
 def check_mask(mask: Tensor | None, x: Tensor) -> Tensor:
     """The mask (1, H, W) of an image on its device, everything if None; ValueError unless it fits and has a pixel."""
     if mask is None:
-        mask = torch.ones(x.shape[1:], dtype=torch.bool)
+        mask = torch.ones(x.shape[1:], dtype=torch.bool, device=x.device)
     if mask.dtype != torch.bool or mask.shape not in (x.shape[1:], (1, *x.shape[1:])):
         expected = f"a mask of bools {tuple(x.shape[1:])}, as high and wide as the image"
         raise ValueError(f"expected {expected}, got {mask.dtype} of shape {tuple(mask.shape)}")
     if not mask.any():
         raise ValueError("expected a mask with at least one true pixel, got none: nothing could change")
-    return mask.reshape(1, *x.shape[1:]).to(x.device)
+    return mask.reshape(1, *x.shape[1:]).to(x.device, copy=True)
 
 
 def _array(tensor: Tensor) -> Any:
     return tensor.detach().cpu().numpy().copy()
 
 
-def _distance(a: Tensor, b: Tensor) -> float:
-    return float(torch.linalg.vector_norm((a - b).cpu().double()))
+def _distance(a: Tensor, b: Tensor, norm: Norm) -> float:
+    """Of two images; in L0, the number of values that differ."""
+    return float(torch.linalg.vector_norm((a - b).cpu().double(), ord=ORDERS[norm]))
 
 
 def annealed(k: int, steps: int, first: float, last: float) -> float:

@@ -1,0 +1,147 @@
+"""SemA, the semantic attack on several labels (Mahmood and Elhamifar 2024): some labels flip, all others stay.
+
+Gamma is the set of labels that the original does not read as the target wants them. Two gradients are taken of each
+iterate: one that flips Gamma, one that keeps the others. Where they oppose each other, what the first one's sign would
+undo of the second is taken out of it; else they are added. Steps follow the schedule of APGD (Croce and Hein 2020).
+
+The publication's Gamma is closed under a tree of labels: for that the target comes from ``LabelTree.flipped``. Free
+labels of a target belong to neither set.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from jma_core.attacks.registry import Group, Norm, Setting, attack
+from jma_core.attacks.trail import Trail, Walk, unit
+from jma_core.records import ZERO_GRADIENT, Halt, Phase, StopReason
+
+FIRST = 0.012
+"""The first step in the largest norm, whatever the budget."""
+MOMENTUM, RHO = 0.75, 0.75
+FIRST_CHECK, SHORTER, LEAST_GAP = 0.22, 0.03, 0.06
+"""The first checkpoint, by how much each gap is shorter than the one before, and the shortest, over all steps."""
+
+
+class Until(StrEnum):
+    """What ends the attack."""
+
+    TARGET = "target"
+    """The decoder reads the target."""
+    FLIPPED = "flipped"
+    """The labels that are to flip have flipped, whatever became of the others: as released."""
+
+
+@attack(
+    "SemA: some labels flip, the others stay",
+    group=Group.LABELS,
+    source="Mahmood and Elhamifar 2024",
+    norm=Norm.LINF,
+    encodings=("multi-label",),
+    exhaustive=False,
+)
+def sema(
+    trail: Trail,
+    *,
+    steps: Annotated[int, Setting("Most steps", "Each takes two gradients.", at_least=1, budget=True)] = 300,
+    eps: Annotated[
+        float, Setting("Budget ε", "The most by which a value changes, for pixels from 0 to 1.", above=0, at_most=1)
+    ] = 0.01,
+    tau: Annotated[
+        float,
+        Setting("Opposition τ", "Gradients whose cosine is not above it oppose each other.", at_least=-1, at_most=1),
+    ] = -0.85,
+    until: Annotated[
+        Until, Setting("Until", "The target is read, or its labels have flipped.", paper="flipped")
+    ] = Until.TARGET,
+) -> Walk:
+    """Flips labels along one gradient while a second one keeps all others, within a largest change of each value.
+
+    Departs from the publication in that the decoder says when it ends, unless ``until`` is "flipped"; the image is in
+    either case the nearest hit, or else what came closest.
+    """
+    x0, schedule = trail.x0, _Schedule(steps)
+    x = before = x0
+
+    def within(image: Tensor) -> Tensor:
+        return trail.clamp(image.clamp(x0 - eps, x0 + eps))
+
+    best, flips = (-torch.inf, x, torch.zeros_like(x)), None
+    for k in range(steps):
+        z, values, flips, (towards, kept) = _gradients(trail, x, flips)
+        yield from trail.emit(k + 1, Phase.WALK, x, z)
+        if trail.hit(z) or (until == Until.FLIPPED and bool((values[flips] >= 0).all())):
+            break
+        objective, direction = -float(functional.softplus(-values).sum()), _combined(towards, kept, tau)
+        improved = objective > best[0]
+        if improved:
+            best = objective, x, direction
+        if schedule.halves(k, objective, improved):
+            _, x, direction = best
+
+        there = within(x + schedule.step * direction)
+        if k:
+            there = within(x + MOMENTUM * (there - x) + (1 - MOMENTUM) * (x - before))
+        before, x = x, there
+    return trail.ending(steps)
+
+
+def _gradients(trail: Trail, x: Tensor, flips: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Logits, constraints' values (p,), Gamma (p,), and unit directions (2, C, H, W) to flip Gamma and keep the rest.
+
+    They are down the binary cross-entropies of the labels. Gamma is what is not satisfied at the first image.
+    """
+    trail.network.check_stop()
+    z, rows = trail.network.differentiate(x)
+    trail.start(z)
+    values = trail.goal.values(z)
+    flips = values <= 0 if flips is None else flips
+    a = trail.goal.rows(torch.arange(len(values), device="cpu")).to(z)
+    weights = torch.sigmoid(-values)
+    down = rows(torch.stack([(weights * flips) @ a, (weights * ~flips) @ a])).to(x).reshape(2, *x.shape) * trail.mask
+    if not down.any():
+        raise Halt(StopReason.ZERO_GRADIENT, ZERO_GRADIENT)
+    return z, values, flips, torch.stack([unit(each) for each in down])
+
+
+def _combined(towards: Tensor, kept: Tensor, tau: float) -> Tensor:
+    """The direction of a step, of largest norm 1, from two unit directions."""
+    if float((towards * kept).sum()) > tau:
+        return (towards + kept).sign()
+    sign = towards.sign()
+    left = sign - (sign * kept).sum() * kept
+    return left / left.abs().max().clamp_min(torch.finfo(left.dtype).tiny)
+
+
+class _Schedule:
+    """APGD's step: halved at a checkpoint where too few steps were better than those before, or none than the best."""
+
+    def __init__(self, steps: int) -> None:
+        self.step = FIRST
+        self._steps = steps
+        self._gap = max(1, round(FIRST_CHECK * steps))
+        self._check, self._since, self._better = self._gap, 0, 0
+        self._last, self._improved, self._halved = -torch.inf, False, True
+
+    def halves(self, k: int, objective: float, improved: bool) -> bool:
+        """Take note of the objective at step k; whether the step is halved there, to go on from the best image."""
+        before, self._last = self._last, objective
+        if k == 0:
+            return False
+        self._since += 1
+        self._better += objective > before
+        self._improved |= improved
+        if k < self._check:
+            return False
+        stuck = self._better < RHO * self._since or not (self._halved or self._improved)
+        if stuck:
+            self.step /= 2
+        self._gap = max(self._gap - round(SHORTER * self._steps), round(LEAST_GAP * self._steps), 1)
+        self._check += self._gap
+        self._since, self._better, self._improved, self._halved = 0, 0, False, stuck
+        return stuck
