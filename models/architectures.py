@@ -16,6 +16,9 @@ class Classifier(nn.Module):
     Takes images (N, 3, H, W) in [0, 1]; gives logits (N, n). Channels-last, which the CPU's convolutions prefer.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, backbone: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         self.backbone = backbone
@@ -24,7 +27,8 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         normalised = (images - self.mean) / self.std
-        return self.backbone(normalised.contiguous(memory_format=torch.channels_last))
+        logits: Tensor = self.backbone(normalised.contiguous(memory_format=torch.channels_last))
+        return logits
 
 
 def fold_batch_norms(module: nn.Module) -> nn.Module:

@@ -28,14 +28,14 @@ def task(clip: str, labels: Sequence[str]) -> Task:
     spec = replace(
         described,
         name="clip-mlp",
-        title=f"CLIP + MLP, {len(described.labels)} labels",
+        title=f"CLIP + MLP, {len(described.encoding.labels)} labels",
         network=f"clip-mlp:{clip}",
         options={"width": zero_shot.feature_width(clip), "hidden": 512, "heads": 1},
         summary="A small network on the frozen image features of CLIP, as in the paper.",
         data=f"photos with these labels, on {described.data}",
         download=None,
     )
-    return Task(spec=spec, data=partial(photos_with, spec.labels))
+    return Task(spec=spec, data=partial(photos_with, spec.encoding.labels))
 
 
 def fit(task: Task, split: Split, device: torch.device, seed: int) -> nn.Sequential:

@@ -13,6 +13,7 @@ import json
 import shutil
 import subprocess
 import tarfile
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ class Split:
     ``targets`` is (N,) class numbers, or (N, n) with 1 for a label that is present, 0 absent, -1 not known.
     """
 
-    photos: Sequence[Image.Image]
+    photos: Photos
     targets: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -79,7 +80,20 @@ def _reading(folder: Path, wanted: str) -> Iterator[None]:
         raise DataError(f"{folder} is not whole: expected {wanted}. {error}") from error
 
 
-class Files(Sequence[Image.Image]):
+class Photos(ABC):
+    """Photographs by number, each made when it is asked for."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def __getitem__(self, number: int) -> Image.Image: ...
+
+    def __iter__(self) -> Iterator[Image.Image]:
+        return (self[number] for number in range(len(self)))
+
+
+class Files(Photos):
     """Photographs on disk, read when they are asked for, with a border of so many pixels cut off."""
 
     def __init__(self, paths: Sequence[Path], border: int = 0) -> None:
@@ -88,42 +102,42 @@ class Files(Sequence[Image.Image]):
     def __len__(self) -> int:
         return len(self._paths)
 
-    def __getitem__(self, number: int) -> Image.Image:  # type: ignore[override]
+    def __getitem__(self, number: int) -> Image.Image:
         with Image.open(self._paths[number]) as file:
             photo = file.convert("RGB")
         width, height = photo.size
         return photo.crop((self._border, self._border, width - self._border, height - self._border))
 
 
-class Chosen(Sequence[Image.Image]):
-    """Some photographs of a sequence."""
+class Chosen(Photos):
+    """Some of other photographs."""
 
-    def __init__(self, photos: Sequence[Image.Image], index: NDArray[np.integer]) -> None:
+    def __init__(self, photos: Photos, index: NDArray[np.integer]) -> None:
         self._photos, self._index = photos, index
 
     def __len__(self) -> int:
         return len(self._index)
 
-    def __getitem__(self, number: int) -> Image.Image:  # type: ignore[override]
+    def __getitem__(self, number: int) -> Image.Image:
         return self._photos[int(self._index[number])]
 
 
-class Joined(Sequence[Image.Image]):
-    """One sequence after another."""
+class Joined(Photos):
+    """Photographs, and others after them."""
 
-    def __init__(self, first: Sequence[Image.Image], second: Sequence[Image.Image]) -> None:
+    def __init__(self, first: Photos, second: Photos) -> None:
         self._first, self._second = first, second
 
     def __len__(self) -> int:
         return len(self._first) + len(self._second)
 
-    def __getitem__(self, number: int) -> Image.Image:  # type: ignore[override]
+    def __getitem__(self, number: int) -> Image.Image:
         if number < len(self._first):
             return self._first[number]
         return self._second[number - len(self._first)]
 
 
-class Pictures(Sequence[Image.Image]):
+class Pictures(Photos):
     """Photographs held as one array (N, H, W) or (N, H, W, 3), uint8."""
 
     def __init__(self, pictures: NDArray[np.uint8]) -> None:
@@ -132,7 +146,7 @@ class Pictures(Sequence[Image.Image]):
     def __len__(self) -> int:
         return len(self._pictures)
 
-    def __getitem__(self, number: int) -> Image.Image:  # type: ignore[override]
+    def __getitem__(self, number: int) -> Image.Image:
         return Image.fromarray(self._pictures[number]).convert("RGB")
 
 
@@ -179,14 +193,16 @@ def _tracks(labels: NDArray[np.integer], numbers: NDArray[np.integer]) -> NDArra
     return labels.astype(np.int64) * 10_000 + numbers
 
 
-def _torchvision_gtsrb(folder: Path) -> list[tuple[NDArray, NDArray, NDArray]]:
+def _torchvision_gtsrb(folder: Path) -> list[tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]]:
     """Pictures (N, 32, 32, 3), class numbers and tracks of the training and the test part of torchvision's download."""
     from torchvision.datasets import GTSRB
 
     parts = []
     for part in ("train", "test"):
         samples = GTSRB(folder, split=part)._samples
-        pictures = [np.asarray(Image.open(path).convert("RGB").resize((32, 32), Image.BOX)) for path, _ in samples]
+        pictures = [
+            np.asarray(Image.open(path).convert("RGB").resize((32, 32), Image.Resampling.BOX)) for path, _ in samples
+        ]
         labels = np.array([label for _, label in samples])
         numbers = np.array([int(Path(path).stem.split("_")[0]) for path, _ in samples])  # 00012_00029.ppm: track, frame
         parts.append((np.stack(pictures), labels, _tracks(labels, numbers)))

@@ -23,6 +23,8 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
+from models.cards import ModelError
+
 PATIENCE = 5.0
 """Seconds to wait for an answer from the network."""
 _BLOCK = 2**18
@@ -33,7 +35,7 @@ ShouldStop = Callable[[], bool]
 T = TypeVar("T")
 
 
-class HubError(RuntimeError):
+class HubError(ModelError, RuntimeError):
     """A model of a hub cannot be had; the message says why and what to do."""
 
 
@@ -76,7 +78,9 @@ def _unreachable(site: str, minute: int) -> str:  # the minute only makes the ca
 
 def _open(url: str, *, method: str = "GET", start: int = 0) -> HTTPResponse:
     headers = {"User-Agent": "jma-lab"} | ({"Range": f"bytes={start}-"} if start else {})
-    return within(PATIENCE, lambda: urlopen(Request(url, headers=headers, method=method), timeout=PATIENCE))
+    request = Request(url, headers=headers, method=method)
+    answer: HTTPResponse = within(PATIENCE, lambda: urlopen(request, timeout=PATIENCE))
+    return answer
 
 
 def _no_way_to(url: str, error: Exception) -> str:

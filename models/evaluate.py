@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, f1_score
 from torch import Tensor, nn
 
-from models.cards import Kind
 from models.data import Split
 from models.loaders import LoadedModel, best_device, load, to_tensor
 from models.photos import Preprocessing
@@ -42,15 +41,15 @@ def read(model: LoadedModel, split: Split) -> NDArray[np.float32]:
 
 def scores(task: Task, model: LoadedModel, tests: Mapping[str, Split]) -> dict[str, Any]:
     """Every figure that a card states, by name; the tables ``per label, SET`` hold those of each label."""
-    if task.spec.encoding is Kind.MULTI_LABEL:
+    if task.spec.encoding.several:
         return _of_labels(task, model, tests)
     found: dict[str, Any] = {}
     for name, split in tests.items():
-        right = _decoded(model, read(model, split)) == split.targets
+        right = model.spec.encoding.decode(read(model, split)) == split.targets
         found["accuracy"] = float(right.mean())
         found[f"per label, {name}"] = {
             label: {"accuracy": float(right[split.targets == k].mean()), "pictures": int((split.targets == k).sum())}
-            for k, label in enumerate(model.spec.labels)
+            for k, label in enumerate(model.spec.encoding.labels)
         }
     return found
 
@@ -60,9 +59,9 @@ def _of_labels(task: Task, model: LoadedModel, tests: Mapping[str, Split]) -> di
     found: dict[str, Any] = {}
     for name, split in tests.items():
         z = read(model, split)
-        decoded = _decoded(model, z)
+        decoded = model.spec.encoding.decode(z)
         table = {}
-        for j, label in enumerate(model.spec.labels):
+        for j, label in enumerate(model.spec.encoding.labels):
             known = split.targets[:, j] >= 0
             present = split.targets[known, j] == 1
             if present.any():
@@ -83,10 +82,6 @@ def average_precision(z: NDArray[np.float32], targets: NDArray[Any]) -> float:
     known = targets >= 0
     present = targets[known] == 1
     return float(average_precision_score(present, z[known])) if present.any() else math.nan
-
-
-def _decoded(model: LoadedModel, logits: NDArray[np.float32]) -> NDArray[Any]:
-    return model.encoding.decode(torch.from_numpy(logits)).numpy()
 
 
 def report(task: Task, found: Mapping[str, Any]) -> bool:

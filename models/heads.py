@@ -19,15 +19,21 @@ def fit_head(x: Tensor, targets: Tensor, seed: int, hidden: int, heads: int) -> 
     training; the first layer then takes them as they are.
     """
     mean, std = x.mean(0), x.std(0).clamp(min=1e-6)
-    fitted = [_fit((x - mean) / std, targets, hidden, seed + number) for number in range(heads)]
+    fitted = [_layers(_fit((x - mean) / std, targets, hidden, seed + number)) for number in range(heads)]
     whole = mlp(x.shape[1], targets.shape[1], hidden, heads)
-    first, last = whole[1], whole[4]
+    first, last = _layers(whole)
     with torch.no_grad():
-        first.weight.copy_(torch.cat([head[1].weight for head in fitted]) / std)
-        first.bias.copy_(torch.cat([head[1].bias for head in fitted]) - first.weight @ mean)
-        last.weight.copy_(torch.cat([head[4].weight for head in fitted], dim=1) / heads)
-        last.bias.copy_(torch.stack([head[4].bias for head in fitted]).mean(0))
+        first.weight.copy_(torch.cat([a.weight for a, _ in fitted]) / std)
+        first.bias.copy_(torch.cat([a.bias for a, _ in fitted]) - first.weight @ mean)
+        last.weight.copy_(torch.cat([b.weight for _, b in fitted], dim=1) / heads)
+        last.bias.copy_(torch.stack([b.bias for _, b in fitted]).mean(0))
     return whole.eval()
+
+
+def _layers(head: nn.Sequential) -> tuple[nn.Linear, nn.Linear]:
+    """The two layers of an ``mlp``."""
+    first, last = (layer for layer in head if isinstance(layer, nn.Linear))
+    return first, last
 
 
 def _fit(x: Tensor, targets: Tensor, hidden: int, seed: int) -> nn.Sequential:
@@ -36,9 +42,9 @@ def _fit(x: Tensor, targets: Tensor, hidden: int, seed: int) -> nn.Sequential:
     optimiser = torch.optim.AdamW(head.parameters(), weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LR, EPOCHS * (len(x) // batch))
     for _ in tqdm(range(EPOCHS), desc="head"):
-        for index in torch.randperm(len(x))[: len(x) // batch * batch].split(batch):
+        for index in torch.split(torch.randperm(len(x))[: len(x) // batch * batch], batch):
             optimiser.zero_grad()
-            logistic(head(x[index]), targets[index]).backward()
+            torch.autograd.backward(logistic(head(x[index]), targets[index]))
             optimiser.step()
             schedule.step()
     return head

@@ -10,8 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from models.options import brief, is_number, is_whole
+
 NATIVE_PIXELS = 500_000
 """Pixels of the largest photo that is attacked at its own size."""
+
+LARGEST_RESIZED = 4096
+"""Pixels of the shorter side of a photo before it is cropped."""
 
 
 @dataclass(frozen=True)
@@ -31,22 +36,24 @@ class Preprocessing:
     """Whether the whole photo is squeezed into the square, whatever its shape; nothing is cropped then."""
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.size, int) and 8 <= self.size <= 2048):
-            raise ValueError(f"expected a size of 8 to 2048 pixels, got {self.size!r}")
-        if not (isinstance(self.crop, int | float) and 0.1 <= self.crop <= 1):
-            raise ValueError(f"expected a crop of 0.1 to 1, got {self.crop!r}")
+        if not (is_whole(self.size) and 8 <= self.size <= 2048):
+            raise ValueError(f"expected a size of 8 to 2048 pixels, got {brief(self.size)}")
+        if not (is_number(self.crop) and 0.1 <= self.crop <= 1):
+            raise ValueError(f"expected a crop of 0.1 to 1, got {brief(self.crop)}")
+        if self.size / self.crop > LARGEST_RESIZED:
+            raise ValueError(f"expected size / crop of at most {LARGEST_RESIZED}, got {self.size} / {self.crop}")
         if not isinstance(self.squash, bool):
-            raise TypeError(f"expected squash to be true or false, got {self.squash!r}")
+            raise TypeError(f"expected squash to be true or false, got {brief(self.squash)}")
         if str(self.interpolation).upper() not in Image.Resampling.__members__:
             known = ", ".join(name.lower() for name in Image.Resampling.__members__)
-            raise ValueError(f"expected an interpolation of {known}, got {self.interpolation!r}")
+            raise ValueError(f"expected an interpolation of {known}, got {brief(self.interpolation)}")
 
     @property
     def method(self) -> Image.Resampling:
         """Pillow's name of the interpolation."""
         return Image.Resampling[self.interpolation.upper()]
 
-    def frame(self, size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+    def layout(self, size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
         """For a photo of this width and height, (width, height) once resized and (left, top) of the crop in that."""
         if self.squash:
             return (self.size, self.size), (0, 0)
@@ -61,14 +68,28 @@ class Preprocessing:
         A change of L2 norm l in the picture takes one of about zoom l in the photo, zoom^2 pixels of it for each of
         the picture: lengths of an attack's steps are to be multiplied by it.
         """
-        width, height = self.frame(size)[0]
+        width, height = self.layout(size)[0]
         return math.sqrt(size[0] * size[1] / (width * height))
 
     def __call__(self, photo: Image.Image) -> NDArray[np.uint8]:
         """The (size, size, 3) picture of a photo of any mode and size."""
-        resized, (left, top) = self.frame(photo.size)
+        resized, (left, top) = self.layout(photo.size)
         whole = photo.convert("RGB").resize(resized, self.method)
         return np.asarray(whole.crop((left, top, left + self.size, top + self.size)))
+
+    def around(self, picture: NDArray[np.uint8], photo: Image.Image | None = None) -> Image.Image:
+        """A photo whose picture is this one (size, size, 3), bit for bit.
+
+        It is ``photo`` as it is before the crop, with the picture in place of what the crop leaves; without a photo the
+        picture's edges go on around it. A photo that was resized is left as it is when it is resized again.
+        """
+        (width, height), (left, top) = self.layout(photo.size if photo else (1, 1))
+        if photo is None:
+            beyond = [(top, height - top - self.size), (left, width - left - self.size), (0, 0)]
+            return Image.fromarray(np.pad(picture, beyond, mode="edge"))
+        whole = photo.convert("RGB").resize((width, height), self.method)
+        whole.paste(Image.fromarray(picture), (left, top))
+        return whole
 
 
 def shrunk(photo: Image.Image, pixels: int = NATIVE_PIXELS) -> tuple[Image.Image, str]:

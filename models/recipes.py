@@ -18,8 +18,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from jma_core.codes import hadamard_codebook
-from models.cards import Kind, ModelSpec
+from models.cards import ModelSpec
 from models.data import ImageSet, Split, cifar10, corel5k, gtsrb, mnist, voc2007
+from models.encodings import ECOC, MultiLabel, OneHot
 from models.photos import Preprocessing
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -247,8 +248,7 @@ SCENES_RECIPE = Recipe(
     spec=ModelSpec(
         name="scenes",
         title="Scenes, 24 labels",
-        encoding=Kind.MULTI_LABEL,
-        labels=SCENES,
+        encoding=MultiLabel(SCENES),
         network="lite0-mlp",
         options={"hidden": 512, "heads": 3},
         preprocessing=Preprocessing(squash=True),
@@ -272,10 +272,8 @@ CIFAR10_RECIPE = Recipe(
     spec=vgg(
         name="cifar10-ecoc16",
         title="CIFAR-10, 16-bit code",
-        encoding=Kind.ECOC,
-        labels=CIFAR10,
+        encoding=ECOC(CIFAR10, codebook(10, 16)),
         options={"bottom": [[24, 64], [64, 192]], "width": 32, "hidden": 32, "branches": 8},
-        codebook=codebook(10, 16),
         summary="Tells ten animals and vehicles apart in pictures of 32 × 32 pixels, by a Hadamard code of 16 bits.",
         samples="cifar10",
         data="CIFAR-10",
@@ -292,8 +290,7 @@ GTSRB_ONEHOT_RECIPE = Recipe(
     spec=vgg(
         name="gtsrb-onehot",
         title="Traffic signs, 43 classes",
-        encoding=Kind.ONE_HOT,
-        labels=GTSRB,
+        encoding=OneHot(GTSRB),
         options={"bottom": [[32, 32], [64, 64]], "width": 128, "hidden": 128},
         summary="Names one of 43 German traffic signs in a picture of 32 × 32 pixels.",
         samples="gtsrb",
@@ -312,10 +309,8 @@ GTSRB_ECOC_RECIPE = Recipe(
     spec=vgg(
         name="gtsrb-ecoc32",
         title="Traffic signs, 32-bit code",
-        encoding=Kind.ECOC,
-        labels=tuple(GTSRB[number] for number in BIGGEST_32),
+        encoding=ECOC(tuple(GTSRB[number] for number in BIGGEST_32), codebook(32, 32)),
         options={"bottom": [[32, 32], [64, 64]], "width": 16, "hidden": 16, "branches": 16},
-        codebook=codebook(32, 32),
         summary="Tells the 32 most frequent German traffic signs apart by a Hadamard code of 32 bits.",
         samples="gtsrb",
         data="GTSRB (half of its frames), the 32 classes with the most pictures",
@@ -333,13 +328,11 @@ MNIST_RECIPE = Recipe(
     spec=vgg(
         name="mnist-ecoc16",
         title="Handwritten digits, 16-bit code",
-        encoding=Kind.ECOC,
-        labels=tuple("0123456789"),
+        encoding=ECOC(tuple("0123456789"), codebook(10, 16)),
         options={"bottom": [[16, 16]], "width": 8, "hidden": 16, "branches": 8, "side": 28, "grey": True},
         preprocessing=Preprocessing(size=28, crop=1.0),
         mean=(0.13, 0.13, 0.13),
         std=(0.31, 0.31, 0.31),
-        codebook=codebook(10, 16),
         summary="Reads a digit, handwritten in white on black, in a picture of 28 × 28 pixels, by a 16-bit code.",
         samples="mnist",
         data="MNIST",

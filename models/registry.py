@@ -7,13 +7,14 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
-from models.cards import Kind, ModelSpec, read_card
+from models.cards import ModelError, ModelSpec, read_card
+from models.encodings import OneHot
 
 ASSETS = Path(__file__).parent.parent / "assets"
 WEIGHTS = ASSETS / "weights"
 
 
-class WeightsError(RuntimeError):
+class WeightsError(ModelError, RuntimeError):
     """A model's weights cannot be used; the message says why and what to do."""
 
 
@@ -70,8 +71,7 @@ def _trained() -> list[ModelSpec]:
 IMAGENET = ModelSpec(
     name="imagenet-onehot",
     title="ImageNet, 1000 classes",
-    encoding=Kind.ONE_HOT,
-    labels=tuple((ASSETS / "labels/imagenet1k.txt").read_text("utf-8").splitlines()),
+    encoding=OneHot(tuple((ASSETS / "labels/imagenet1k.txt").read_text("utf-8").splitlines())),
     network=f"package:{LITE0_PACKAGE}",
     summary="Names the main thing in a photo, one of 1000 animals, plants and objects.",
     data="ImageNet-1k",

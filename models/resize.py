@@ -16,16 +16,19 @@ HALF = 0.5 / 255
 class Resize(nn.Module):
     """Photos (N, C, height, width) in [0, 1] to the pictures (N, C, side, side) that a network sees of them.
 
-    ``nn.Sequential(Resize(preprocessing, photo.size), network)`` is the network as a function of the photo; ``size`` is
-    the photo's (width, height). The same as ``preprocessing`` but for Pillow's rounding to 8 bits after each of its two
-    passes, which leaves at most 1.5 levels between them. Resampling is linear, so that each pass is a product with a
-    matrix, of which only what the crop keeps is held. Raises ValueError for photos of another size.
+    ``nn.Sequential(Resize(preprocessing, photo.size), network).eval()`` is the network as a function of the photo;
+    ``size`` is the photo's (width, height). The same as ``preprocessing`` but for Pillow's rounding to 8 bits after
+    each of its two passes, which leaves at most 1.5 levels between them. Resampling is linear, so that each pass is a
+    product with a matrix, of which only what the crop keeps is held. Raises ValueError for photos of another size.
     """
+
+    columns: Tensor
+    rows: Tensor
 
     def __init__(self, preprocessing: Preprocessing, size: tuple[int, int]) -> None:
         super().__init__()
         self.size = size
-        resized, (left, top) = preprocessing.frame(size)
+        resized, (left, top) = preprocessing.layout(size)
         side, method = preprocessing.size, preprocessing.method
         self.height_first = _height_first(size, resized, method)
         self.register_buffer("columns", _matrix(size[0], resized[0], method)[:, left : left + side], persistent=False)
@@ -75,4 +78,5 @@ class Saved(nn.Module):
         levels = (photos.detach() * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
         seen = np.stack([self.preprocessing(Image.fromarray(photo)) for photo in levels])
         rounded = torch.from_numpy(seen).to(smooth).permute(0, 3, 1, 2) / 255
-        return self.network(smooth + (rounded - smooth).detach())
+        logits: Tensor = self.network(smooth + (rounded - smooth).detach())
+        return logits

@@ -24,8 +24,9 @@ from tqdm import tqdm
 
 from models import clip_mlp
 from models.architectures import Classifier
-from models.cards import Kind, ModelSpec, as_card
+from models.cards import ModelSpec, as_card
 from models.data import ImageSet, Split
+from models.encodings import MultiLabel
 from models.evaluate import outputs, read, report, scores
 from models.heads import fit_head
 from models.loaders import best_device, blank, lite0, load
@@ -39,7 +40,7 @@ FEW = 20
 """Photographs of a label in the validation split, below which it gets no threshold of its own."""
 
 
-def fit(recipe: Recipe, split: Split, device: torch.device, seed: int, checkpoint: Path) -> tuple[nn.Module, float]:
+def fit(recipe: Recipe, split: Split, device: torch.device, seed: int, checkpoint: Path) -> tuple[Classifier, float]:
     """Train on a split; returns the network and the seconds it took. Saves ``checkpoint`` after each epoch.
 
     AdamW (Loshchilov and Hutter 2019) under a one-cycle schedule (Smith and Topin 2019), in bfloat16 where the device
@@ -63,8 +64,9 @@ class Run:
 
     def __init__(self, recipe: Recipe, batches: int, device: torch.device) -> None:
         self.recipe, self.batches, self.device = recipe, batches, device
-        self.network = start(recipe).to(device, memory_format=torch.channels_last)
-        body, head = [], []
+        self.network = start(recipe).to(device).to(memory_format=torch.channels_last)
+        body: list[nn.Parameter] = []
+        head: list[nn.Parameter] = []
         for name, parameter in self.network.named_parameters():
             is_fresh = recipe.fresh and name.startswith(f"backbone.{recipe.fresh}")
             (head if is_fresh else body).append(parameter)
@@ -88,7 +90,7 @@ class Run:
                 z = self.network(images)
             loss = self.recipe.loss(z.float(), torch.from_numpy(split.targets[index]).to(self.device))
             self.optimiser.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             self.optimiser.step()
             self.schedule.step()
             total += loss.item()
@@ -111,7 +113,7 @@ class Run:
         self.epochs, self.seconds = saved["epochs"], saved["seconds"]
 
 
-def start(recipe: Recipe) -> nn.Module:
+def start(recipe: Recipe) -> Classifier:
     """The network as its training begins: random, or on ImageNet's weights with a fresh head."""
     if not recipe.fresh:
         return Classifier(blank(recipe.spec), recipe.spec.mean, recipe.spec.std)
@@ -181,14 +183,16 @@ def finish(task: Task, network: nn.Module, data: ImageSet, training: dict[str, A
     safetensors.torch.save_file(halved, file)
     digest, count = sha256(file.read_bytes()).hexdigest(), sum(p.numel() for p in network.parameters())
     spec = replace(task.spec, weights=file, sha256=digest, parameters=count)
-    if spec.encoding is Kind.MULTI_LABEL:
-        spec = replace(spec, thresholds=thresholds(read(load(spec), data.validation), data.validation.targets))
+    if isinstance(spec.encoding, MultiLabel):
+        best = thresholds(read(load(spec), data.validation), data.validation.targets)
+        spec = replace(spec, encoding=replace(spec.encoding, thresholds=best))
     found = scores(task, load(spec), data.tests)
     report(task, found)
     pictures = {"train": len(data.train), "validation": len(data.validation)}
     pictures |= {f"test, {name}": len(split) for name, split in data.tests.items()}
     spec = replace(spec, scores=rounded(found), training={"pictures": pictures, **training})
     file.with_suffix(".toml").write_text(tomli_w.dumps(as_card(spec)), "utf-8")
+    print(f"\nWrote {file} and its card.")
     return spec
 
 
@@ -237,8 +241,7 @@ def main() -> None:
         if recipe.fresh:
             network = settle(recipe, network, data.train, device, args.seed)
         training |= {"epochs": recipe.epochs, "minutes": round(seconds / 60, 1)}
-    spec = finish(task, network, data, training, args.out)
-    print(f"\nWrote {spec.weights} and its card.")
+    finish(task, network, data, training, args.out)
 
 
 if __name__ == "__main__":

@@ -14,10 +14,13 @@ from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.cards import Kind, ModelSpec
+from models.cards import ModelSpec
 from models.downloads import HubError, HubFile, Progress, missing, unknown
+from models.encodings import MultiLabel, Plain
+from models.options import brief
 from models.photos import Preprocessing
 
+NAME = "ARCH/PRETRAINED"
 NEUTRAL = "a photo"
 PROMPT = "a photo of {}"
 
@@ -29,6 +32,8 @@ class ZeroShot(nn.Module):
     difference of two text features each, are kept.
     """
 
+    directions: Tensor
+
     def __init__(self, visual: nn.Module, directions: Tensor) -> None:
         super().__init__()
         self.visual = visual
@@ -38,23 +43,24 @@ class ZeroShot(nn.Module):
         return functional.normalize(self.visual(images), dim=-1) @ self.directions.T
 
 
-def describe(name: str, labels: Sequence[str]) -> ModelSpec:
-    """The model ARCH/PRETRAINED of open_clip with these words as its labels.
+def describe(name: str, labels: Sequence[str], encoding: Plain | None = None) -> ModelSpec:
+    """The model ARCH/PRETRAINED of open_clip with these words as its labels, which are always several at once.
 
     Raises HubError for an unknown name, one whose text tower cannot run here, and labels missing or given twice.
     """
     config, weights = _configs(name)
     words = tuple(" ".join(label.split()) for label in labels)
     if not words or not all(words) or len(set(words)) < len(words):
-        raise HubError(f"open_clip:{name} takes its labels from you: expected one or more different ones, got {words}.")
+        raise HubError(
+            f"open_clip:{name} takes its labels from you: expected one or more different ones, got {brief(words)}."
+        )
     look = merge_preprocess_dict(PreprocessCfg(), weights)
     size = config["vision_cfg"].get("image_size", 224)
     file = weights_of(name)
     return ModelSpec(
         name=f"open_clip:{name}#{sha256(chr(10).join(words).encode()).hexdigest()[:8]}",
         title=f"{name.partition('/')[0]} with {len(words)} labels of your own",
-        encoding=Kind.MULTI_LABEL,
-        labels=words,
+        encoding=MultiLabel(words),
         network=f"open_clip:{name}",
         preprocessing=Preprocessing(size, 1.0, look["interpolation"], squash=look["resize_mode"] == "squash"),
         mean=tuple(look["mean"]),
@@ -74,10 +80,11 @@ def weights_of(name: str) -> HubFile:
     return HubFile(repository, (str(Path(file).with_suffix(".safetensors")), file))
 
 
-def build(spec: ModelSpec, weights: Path) -> ZeroShot:
+def build(name: str, spec: ModelSpec, weights: Path) -> ZeroShot:
     """The network of a spec that ``describe`` gave, with these weights. Raises what open_clip raises."""
-    model = _clip(spec, weights)
-    tokens = open_clip.get_tokenizer(_name(spec).partition("/")[0])([NEUTRAL, *map(PROMPT.format, spec.labels)])
+    model = _clip(name, weights)
+    texts = [NEUTRAL, *map(PROMPT.format, spec.encoding.labels)]
+    tokens = open_clip.get_tokenizer(name.partition("/")[0])(texts)
     with torch.no_grad():
         neutral, *present = model.encode_text(tokens, normalize=True)
         return ZeroShot(model.visual, model.logit_scale.exp() * (torch.stack(present) - neutral))
@@ -85,7 +92,9 @@ def build(spec: ModelSpec, weights: Path) -> ZeroShot:
 
 def visual(spec: ModelSpec, progress: Progress | None = None) -> nn.Module:
     """The image tower alone: normalised images (N, 3, H, W) to features (N, d). Raises HubError if it cannot be had."""
-    return _clip(spec, weights_of(_name(spec)).get(progress)).visual
+    name = spec.network.partition(":")[2]
+    tower: nn.Module = _clip(name, weights_of(name).get(progress)).visual
+    return tower
 
 
 def feature_width(name: str) -> int:
@@ -93,14 +102,10 @@ def feature_width(name: str) -> int:
     return int(_configs(name)[0]["embed_dim"])
 
 
-def _name(spec: ModelSpec) -> str:
-    return spec.network.partition(":")[2]
-
-
-def _clip(spec: ModelSpec, weights: Path) -> nn.Module:
+def _clip(name: str, weights: Path) -> open_clip.CLIP | open_clip.CustomTextCLIP:
     """The whole model, in eval mode."""
-    quick = _configs(_name(spec))[1].get("quick_gelu", False)
-    return open_clip.create_model(_name(spec).partition("/")[0], str(weights), force_quick_gelu=quick).eval()
+    quick = _configs(name)[1].get("quick_gelu", False)
+    return open_clip.create_model(name.partition("/")[0], str(weights), force_quick_gelu=quick).eval()
 
 
 def _configs(name: str) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -1,0 +1,32 @@
+"""Names for a network's outputs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from models.downloads import HubError
+
+
+def named(address: str, outputs: int, given: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    """The labels given, else those the library knows. Raises HubError unless there are as many as outputs."""
+    names = tuple(given) or distinct(known)
+    if len(names) != outputs:
+        whose = "you gave" if given else "its configuration names"
+        raise HubError(
+            f"{address} has {outputs} outputs, {whose} {len(names)}: give {outputs} labels if they are classes (the "
+            "outputs of image towers are not)."
+        )
+    return names
+
+
+def distinct(texts: Sequence[str]) -> tuple[str, ...]:
+    """Short, different names: the first of each list of synonyms, unless others share it; then all of them, numbered
+    if others share those too ("crane (134)", the 134th output counted from 0).
+    """
+    short = [text.partition(",")[0] for text in texts]
+    often, often_whole = Counter(short), Counter(texts)
+    return tuple(
+        first if often[first] == 1 else text if often_whole[text] == 1 else f"{text} ({number})"
+        for number, (first, text) in enumerate(zip(short, texts, strict=True))
+    )
