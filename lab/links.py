@@ -2,39 +2,39 @@
 
 An address holds what differs from what the page proposes. ``want`` names the wanted class, or each wanted label, once
 (``want=`` is none of them), all others being unwanted; with ``free=1`` only those count that ``want`` and ``not`` name.
+Of a one-hot model several ``want`` name the first classes in order, or with ``order=any`` in any order.
 ``across`` and ``down`` are the part that may change, in per cent. A photo is a sample's name: an address cannot carry
 the user's own, and nothing in it is ever taken for a path.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from jma_core.records import FREE
-from models.cards import Kind, ModelSpec
-from models.registry import DEFAULT
-from ui.readout import listed
-from ui.request import (
+from jma_core.attacks.registry import Setting, Value
+from lab.comparison import MOST, first_attacks
+from lab.markup import listed, plain, quoted
+from lab.photos.samples import samples
+from lab.request import (
     KAPPA_STEP,
-    LEVELS,
-    MAX_ITERATIONS,
     MAX_KAPPA,
     MAX_SECONDS,
     SIDE_STEP,
-    STEPS,
     Canvas,
     Choice,
     Request,
     Settings,
-    Target,
+    offered,
 )
-from ui.state import samples
+from models.cards import ModelSpec
+from models.encodings import Target
+from models.registry import DEFAULT
 
 Query = Mapping[str, list[str]]
 """An address's names, each with its values."""
-LONGEST = 40
-"""Characters of an address that are quoted in one go."""
 
 
 def to_link(request: Request, spec: ModelSpec, proposed: Target) -> dict[str, list[str]]:
@@ -50,11 +50,10 @@ def to_link(request: Request, spec: ModelSpec, proposed: Target) -> dict[str, li
         if request.photo != next(iter(names)):
             link["photo"] = [names[request.photo]]
         if request.target != proposed:
-            link |= _target_link(spec, request.target)
-    for name, (field, *_) in SETTINGS.items():
-        value = getattr(request.settings, field)
-        if value != getattr(Settings(), field):
-            link[name] = [_text(value)]
+            link |= spec.encoding.to_link(request.target)
+    asked, told = request.settings, request.settings.told()
+    proposed_settings = Settings.of(asked.attack).told() | {"attack": Settings().attack}
+    link |= {IN_LINKS.get(name, name): [_text(told[name])] for name in told if told[name] != proposed_settings[name]}
     if request.canvas.native:
         link["native"] = ["1"]
     if request.canvas.region:
@@ -69,6 +68,7 @@ def from_link(query: Query, specs: Mapping[str, ModelSpec]) -> tuple[Choice, lis
     Args:
         specs: the models on offer, by name.
     """
+    query = _translated(query)
     problems: list[str] = []
 
     def read(name: str, reader: Callable[[str], Any], expected: str, default: Any, instead: str) -> Any:
@@ -82,9 +82,9 @@ def from_link(query: Query, specs: Mapping[str, ModelSpec]) -> tuple[Choice, lis
             problems.append(f"**{name}** is {given}, where {expected} was expected. The page shows {instead}.")
             return default
 
-    if strange := [name for name in query if name not in ENTRIES]:
-        problems.append(f"{_listed(strange)}: the lab has nothing of this name. It knows {', '.join(ENTRIES)}.")
-    spec = read("model", specs.__getitem__, f"one of {', '.join(specs)}", specs[DEFAULT], specs[DEFAULT].title)
+    spec = read(
+        "model", specs.__getitem__, f"one of {plain(', '.join(specs))}", specs[DEFAULT], plain(specs[DEFAULT].title)
+    )
     photos, target = sample_names(spec), None
     photo = next(iter(photos.values()))
     if "model" not in query or query["model"] == [spec.name]:
@@ -95,13 +95,20 @@ def from_link(query: Query, specs: Mapping[str, ModelSpec]) -> tuple[Choice, lis
             problems.append(f"{problem} The page proposes a target instead.")
     elif query.keys() & {"photo", *TARGET}:
         problems.append("Its photo and its labels are left out as well.")
-    default = Settings()
-    settings = Settings(
-        **{
-            field: read(name, reader, expected, getattr(default, field), _text(getattr(default, field)))
-            for name, (field, reader, expected) in SETTINGS.items()
-        }
-    )
+    first = Settings().attack
+    known = offered(spec.encoding.asked(target))
+    attack: str = read("attack", _within(str, known.__contains__), f"one of {', '.join(known)}", first, first)
+    proposed = Settings.of(attack)
+    own = {
+        each.name: read(each.name, partial(_own, each), each.range, each.default, _text(each.default))
+        for each in proposed.entry.settings
+    }
+    common = {
+        field: read(name, reader, expected, getattr(proposed, field), _text(getattr(proposed, field)))
+        for name, (field, reader, expected) in COMMON.items()
+    }
+    settings = Settings.of(attack, **common, **own)
+    problems[:0] = unknown(query, [*ENTRIES, *own])
     native = read("native", {"1": True, "0": False}.__getitem__, "1 or 0", False, "the picture that the network sees")
     sides = [read(name, _side, SIDE, None, "all of that side") for name in ("across", "down")]
     if not any(sides):
@@ -110,15 +117,86 @@ def from_link(query: Query, specs: Mapping[str, ModelSpec]) -> tuple[Choice, lis
     return Choice(spec.name, photo, target, settings, Canvas(native, (left, top, right, bottom))), problems
 
 
+def to_comparison(asked: Sequence[Request], spec: ModelSpec, proposed: Target) -> dict[str, list[str]]:
+    """The query that restores a comparison of at least one attack: what is common to all, as in the lab's addresses,
+    ``attacks`` by name, and of their own settings, as ``ddn.steps``, those that are not what the page begins with."""
+    common = asked[0].settings
+    settings = Settings.of(kappa=common.kappa, max_seconds=common.max_seconds)
+    link = to_link(replace(asked[0], settings=settings), spec, proposed)
+    first, names = _first(spec, asked[0].target), [each.settings.attack for each in asked]
+    if names != list(first):
+        link[ATTACKS] = [",".join(names)]
+    for each in asked:
+        attack = each.settings.attack
+        begun = dict(first.get(attack, Settings.of(attack)).own)
+        link |= {f"{attack}.{name}": [_text(value)] for name, value in each.settings.own if value != begun[name]}
+    return link
+
+
+def from_comparison(query: Query, specs: Mapping[str, ModelSpec]) -> tuple[Choice, list[Settings], list[str]]:
+    """What a query asks the page Compare for: the choice common to all, the attacks, and what of it cannot be used."""
+    common = {name: values for name, values in query.items() if name in ENTRIES and name != "attack"}
+    choice, problems = from_link(common, specs)
+    spec = specs[choice.model]
+    first, known = _first(spec, choice.target), offered(spec.encoding.asked(choice.target))
+    named = query[ATTACKS][-1].split(",") if ATTACKS in query else list(first)
+    chosen = [name for name in dict.fromkeys(named) if name in known][:MOST]
+    if left := [name for name in named if name not in chosen]:
+        problems.append(f"**{ATTACKS}** names {_listed(left)}: up to {MOST} were expected of {', '.join(known)}.")
+    asked, read = [], {*common, ATTACKS}
+    for attack in chosen:
+        begun = first.get(attack, Settings.of(attack))
+        own = dict(begun.own)
+        for setting in begun.entry.settings:
+            if (name := f"{attack}.{setting.name}") in query:
+                read.add(name)
+                try:
+                    own[setting.name] = _own(setting, query[name][-1])
+                except ValueError:
+                    given = quoted(query[name][-1])
+                    problems.append(f"**{plain(name)}** is {given}, where {setting.range} was expected.")
+        asked.append(Settings(attack, tuple(own.items()), choice.settings.kappa, choice.settings.max_seconds))
+    strange = [name for name in query if name not in read]
+    if strange:
+        problems.append(f"{_listed(strange)}: this page has nothing of this name.")
+    return choice, asked, problems
+
+
+def _first(spec: ModelSpec, target: Target | None) -> dict[str, Settings]:
+    return {each.attack: each for each in first_attacks(spec.encoding.asked(target))}
+
+
+def read_step(query: Query, shown: int, last: int) -> tuple[int, list[str]]:
+    """The step of the lecture, 1 to ``last``, that a query asks for, else the one shown; and what cannot be used of it.
+
+    Of a number that is no step the nearest is taken, of anything else the first.
+    """
+    problems = unknown(query, (STEP,))
+    if STEP not in query:
+        return shown, problems
+    given = query[STEP]
+    try:
+        (asked,) = map(int, given)
+    except ValueError:
+        asked = 0
+    number = min(max(asked, 1), last)
+    if number == asked:
+        return number, problems
+    named = " and ".join(map(quoted, given[:3]))
+    problems.append(f"**{STEP}** is {named}, where a number from 1 to {last} was expected. The page shows {number}.")
+    return number, problems
+
+
+def unknown(query: Query, known: Collection[str]) -> list[str]:
+    """Of what a page does not know in a query, a sentence in Markdown; none if it knows all."""
+    strange = [name for name in query if name not in known]
+    knows = f"knows {', '.join(known)}" if known else "takes nothing from its address"
+    return [f"{_listed(strange)}: this page has nothing of this name. It {knows}."] if strange else []
+
+
 def sample_names(spec: ModelSpec) -> dict[str, str]:
     """The digests of the sample photos of a model's kind by name; the one that the page shows first comes first."""
     return {photo.name.rpartition(".")[0]: digest for digest, photo in samples(spec.samples).items()}
-
-
-def quoted(text: str) -> str:
-    """A stranger's text for Markdown: short, on one line, and nothing in it acts."""
-    plain = "".join(char if char.isprintable() else " " for char in text).replace("`", "'").strip()
-    return f"`{plain[:LONGEST]}{'…' * (len(plain) > LONGEST)}`" if plain else "empty"
 
 
 def _listed(texts: list[str]) -> str:
@@ -126,43 +204,24 @@ def _listed(texts: list[str]) -> str:
 
 
 def _text(value: str | float) -> str:
-    return str(value).removesuffix(".0")
-
-
-def _target_link(spec: ModelSpec, target: Target) -> dict[str, list[str]]:
-    if not isinstance(target, tuple):
-        return {"want": [spec.labels[target]]}
-    named = {value: [name for name, each in zip(spec.labels, target, strict=True) if each == value] for value in (1, 0)}
-    if FREE not in target:
-        return {"want": named[1] or [""]}
-    return {name: labels for name, labels in (("want", named[1]), ("not", named[0])) if labels} | {"free": ["1"]}
+    return value if isinstance(value, str) else str(value).removesuffix(".0")
 
 
 def _target(query: Query, spec: ModelSpec) -> Target | None:
-    """The target that a query names; None if it names none. Raises ValueError, in a sentence, if there is none such."""
+    """The target that a query names; None if it names none. Raises ValueError, in Markdown, if there is none such."""
     if not query.keys() & set(TARGET):
         return None
-    given = {name: query.get(name, []) for name in TARGET}
-    wanted, unwanted = ([] if given[name] == [""] else given[name] for name in ("want", "not"))
-    if unknown := [name for name in (*wanted, *unwanted) if name not in spec.labels]:
-        known = listed(list(spec.labels), 24)
-        raise ValueError(f"Not among the labels of {spec.title}: {_listed(unknown)}. It has {known}.")
-    if spec.encoding is not Kind.MULTI_LABEL:
-        if len(wanted) != 1 or unwanted or given["free"]:
-            raise ValueError(
-                f"For {spec.title} one **want** was expected, which names a class, and no **not** or **free**."
-            )
-        return spec.labels.index(wanted[0])
-    if given["free"] not in ([], ["0"], ["1"]):
-        raise ValueError(f"**free** is {' and '.join(map(quoted, given['free'][:3]))}, where 1 or 0 was expected.")
+    wanted, unwanted = ([] if given == [""] else given for given in (query.get("want", []), query.get("not", [])))
+    if unknown := [name for name in (*wanted, *unwanted) if name not in spec.encoding.labels]:
+        known = plain(listed(list(spec.encoding.labels), 24))
+        raise ValueError(f"Not among the labels of {plain(spec.title)}: {_listed(unknown)}. It has {known}.")
+    if (free := query.get("free", ["0"])) not in (["0"], ["1"]):
+        raise ValueError(f"**free** is {' and '.join(map(quoted, free[:3]))}, where 1 or 0 was expected.")
+    if (order := query.get("order", ["any"])) != ["any"]:
+        raise ValueError(f"**order** is {' and '.join(map(quoted, order[:3]))}, where any was expected.")
     if both := sorted({*wanted} & {*unwanted}):
         raise ValueError(f"Both wanted and unwanted: {_listed(both)}.")
-    free = bool(unwanted) or given["free"] == ["1"]
-    if free and not (wanted or unwanted):
-        raise ValueError("With **free**, a label was expected in **want** or **not**.")
-    if not free:
-        return tuple(name in wanted for name in spec.labels)
-    return tuple(1 if name in wanted else 0 if name in unwanted else FREE for name in spec.labels)
+    return spec.encoding.from_link(wanted, unwanted, free=free == ["1"], any_order="order" in query)
 
 
 def _within(kind: Callable[[str], Any], allowed: Callable[[Any], bool]) -> Callable[[str], Any]:
@@ -185,18 +244,27 @@ def _side(text: str) -> tuple[float, float]:
     return first / 100, last / 100
 
 
-SETTINGS: dict[str, tuple[str, Callable[[str], Any], str]] = {
-    "level": ("level", _within(str, LEVELS.__contains__), f"one of {', '.join(LEVELS)}"),
-    "step": ("step", _within(float, STEPS.__contains__), f"one of {', '.join(map('{:g}'.format, STEPS))}"),
+def _own(setting: Setting, text: str) -> Value:
+    """The value of one of an attack's own settings. Raises ValueError for texts that are none."""
+    kinds: dict[str, Callable[[str], Value]] = {"int": int, "float": float, "choice": str, "text": str}
+    return setting.check(kinds[setting.kind](text))
+
+
+def _translated(query: Query) -> Query:
+    """A query as earlier versions wrote it, with the names of today: all attacks had ``level`` and ``iterations``."""
+    if "level" not in query and "iterations" not in query:
+        return query
+    attack, most = query.get("level", [Settings().attack]), query.get("iterations", ["200"])
+    budget = "steps" if attack == ["refined"] else "max_iter"
+    rest = {name: values for name, values in query.items() if name not in ("level", "iterations")}
+    return {"attack": attack, budget: most} | rest
+
+
+COMMON: dict[str, tuple[str, Callable[[str], Any], str]] = {
     "kappa": (
         "kappa",
         _within(float, lambda kappa: 0 <= kappa <= MAX_KAPPA and kappa % KAPPA_STEP == 0),
         f"a number from 0 to {MAX_KAPPA:g} in steps of {KAPPA_STEP:g}",
-    ),
-    "iterations": (
-        "max_iter",
-        _within(int, lambda count: 1 <= count <= MAX_ITERATIONS),
-        f"a whole number from 1 to {MAX_ITERATIONS}",
     ),
     "seconds": (
         "max_seconds",
@@ -204,8 +272,13 @@ SETTINGS: dict[str, tuple[str, Callable[[str], Any], str]] = {
         f"a number from 1 to {MAX_SECONDS:g}",
     ),
 }
-"""By its name in an address: a setting's field, how it is read, and what is expected."""
+"""By its name in an address: the field of a setting that every attack has, how it is read, and what is expected."""
+IN_LINKS = {field: name for name, (field, *_) in COMMON.items()}
 SIDE = f"two per cents like 25-75, the smaller first, multiples of {SIDE_STEP} from 0 to 100,"
-TARGET = ("want", "not", "free")
-ENTRIES = ("model", "photo", *TARGET, *SETTINGS, "native", "across", "down")
-"""The names that an address may hold."""
+TARGET = ("want", "not", "free", "order")
+ENTRIES = ("model", "photo", *TARGET, "attack", *COMMON, "native", "across", "down")
+"""The names that an address of the lab may hold, beside those of the attack's own settings."""
+ATTACKS = "attacks"
+"""What an address of the page Compare holds beside those, and names like ``ddn.steps``."""
+STEP = "step"
+"""The one name that an address of the lecture may hold."""

@@ -1,4 +1,4 @@
-"""Pictures on the page. Streamlit sends arrays as JPEG unless told otherwise, which would destroy perturbations."""
+"""Images as pictures of 8 bits, and what changed in them as colours."""
 
 from __future__ import annotations
 
@@ -6,40 +6,15 @@ import base64
 import io
 
 import numpy as np
-import streamlit as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from models.photos import Preprocessing
-from ui.request import Region, inside
-from ui.uploads import Photo
+from lab.request import Region, inside
 
 Floats = NDArray[np.floating]
 SMALL = 256
 """Pictures with smaller sides, in pixels, are enlarged by a whole factor to almost this size."""
-BLUE, MIDDLE, ORANGE = np.array([[0, 90, 181], [242, 242, 242], [204, 85, 0]], dtype=np.float64)
-
-
-def show(picture: NDArray[np.uint8], caption: str = "", *, alt: str = "") -> None:
-    """Show an (H, W, 3) picture as wide as its column, lossless; a small one is enlarged to show its pixels.
-
-    ``alt`` is what is said of it instead to those who do not see it: the caption, if there is one.
-    """
-    factor = max(1, SMALL // max(picture.shape[:2]))
-    picture = picture.repeat(factor, axis=0).repeat(factor, axis=1)
-    st.image(picture, caption=caption, alt=alt or caption, width="stretch", output_format="PNG")
-
-
-def show_small(photo: Photo, side: int, caption: str = "") -> None:
-    """Show the largest square in the middle of a photo, ``side`` pixels wide on the page."""
-    square = _square(photo.digest, 2 * side, photo.image)
-    st.image(square, caption=caption, alt=f"The photo {photo.name}", width="stretch", output_format="PNG")
-
-
-@st.cache_data(max_entries=256, show_spinner=False)
-def _square(digest: str, side: int, _photo: Image.Image) -> bytes:
-    """A PNG file. Cached by the photo's sha256, for pages show dozens whenever they are drawn."""
-    return as_png(Image.fromarray(Preprocessing(side, crop=1.0)(_photo)))
+BLUE, MIDDLE, ORANGE = (np.array(colour, dtype=np.float64) for colour in ((0, 90, 181), (242, 242, 242), (204, 85, 0)))
 
 
 def as_png(picture: Image.Image, compress_level: int = 6) -> bytes:

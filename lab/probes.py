@@ -10,15 +10,25 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jma_core import Network
-from jma_core.encodings import Constraints
+from jma_core.encodings import Constraints, asked
+from jma_core.geometry import geometry, land
 from jma_core.linearise import Linearisation, Solution
 from jma_core.network import Classifier, Rows
+from lab.request import Measured
+from models.encodings import Target
 from models.loaders import LoadedModel, to_tensor
-from ui.request import Target
 
 Floats = NDArray[np.floating]
 FACTORS = np.logspace(-3, 0, 31)
 """Lengths t at which the network is compared with its linear model, as parts of the full step."""
+
+
+def measure(loaded: LoadedModel, x: Tensor, target: Target) -> Measured:
+    """The geometry of a target at an image (3, H, W). Raises Halt when there is none."""
+    network, encoding = Network(loaded.network), asked(loaded.encoding, target)
+    space = geometry(network, x, encoding.constraints(target))
+    nearest, cheapest = (land(network, x, encoding, target, point.delta) for point in (space.nearest, space.cheapest))
+    return Measured(space, nearest, cheapest)
 
 
 @dataclass(frozen=True)

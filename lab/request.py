@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
+from jma_core.attacks.registry import Entry, Value, catalogue
 from jma_core.geometry import Geometry, Landing
+from models.encodings import Target
 
-Target = int | tuple[int, ...]
-"""A class index, or for each label whether it is wanted: 1 present, 0 absent, -1 either."""
+OFFERED = {name: entry for name, entry in catalogue().items() if {*entry.needs} <= {"pool"}}
+"""The attacks that a photo and a target are enough for; sample photos are the pool of those that need one."""
 
 
-LEVELS = {
-    "lazy": "JMA, from the gradients that matter",
-    "boxed": "JMA, with the range of pixels in the problem",
-    "paper": "JMA, from all gradients, as published",
-    "refined": "Refined, ends closest to the original",
-}
-"""The attacks, and what people call them."""
-STEPS = (0.05, 0.1, 0.2, 0.5, 1.0)
+def offered(asked: str) -> dict[str, Entry]:
+    """Those of them that can be asked for it: one-hot, top-K, ECOC or multi-label."""
+    return {name: entry for name, entry in OFFERED.items() if asked in entry.encodings}
+
+
 MAX_KAPPA, KAPPA_STEP = 5.0, 0.5
-MAX_ITERATIONS = 1000
 MAX_SECONDS = 3600.0
 SIDE_STEP = 5
 """Per cent of a picture's side, between two places where a region may begin or end."""
@@ -27,13 +26,37 @@ SIDE_STEP = 5
 
 @dataclass(frozen=True)
 class Settings:
-    """The attack's knobs, as ``jma_core.jma`` names them. Level "refined" is ``jma_core.refined`` in max_iter steps."""
+    """An attack, and all of its settings: those that are not given have their defaults, so that equals are equal.
 
-    level: str = "lazy"
-    step: float = 0.2
-    max_iter: int = 200
+    Raises ValueError for an attack that there is not and for values that are out of range, TypeError for names of
+    settings that it has not.
+    """
+
+    attack: str = "lazy"
+    """Its name in the registry."""
+    own: tuple[tuple[str, Value], ...] = ()
+    """Its own settings by name, in the order of their declaration."""
     kappa: float = 0.0
     max_seconds: float = 300.0
+
+    def __post_init__(self) -> None:
+        if self.attack not in OFFERED:
+            raise ValueError(f"expected an attack, one of {', '.join(OFFERED)}, got {self.attack!r}")
+        object.__setattr__(self, "own", tuple(self.entry.check(dict(self.own)).items()))
+
+    @classmethod
+    def of(cls, attack: str = "lazy", *, kappa: float = 0.0, max_seconds: float = 300.0, **own: Any) -> Settings:
+        """An attack with some of its own settings."""
+        return cls(attack, tuple(own.items()), kappa, max_seconds)
+
+    @property
+    def entry(self) -> Entry:
+        """What the registry knows of the attack."""
+        return OFFERED[self.attack]
+
+    def told(self) -> dict[str, Any]:
+        """All by name; ``of`` takes them back."""
+        return {"attack": self.attack, **dict(self.own), "kappa": self.kappa, "max_seconds": self.max_seconds}
 
 
 Region = tuple[float, float, float, float]
@@ -55,6 +78,10 @@ class Canvas:
     region: Region | None = None
     """The part of the attacked picture that may change; None: all of it."""
 
+    def __post_init__(self) -> None:
+        if self.region == (0, 0, 1, 1):
+            object.__setattr__(self, "region", None)
+
 
 @dataclass(frozen=True)
 class Request:
@@ -66,6 +93,11 @@ class Request:
     target: Target
     settings: Settings
     canvas: Canvas = Canvas()
+
+    def told(self) -> dict[str, Any]:
+        """All of it, for JSON, which has no sets."""
+        target = {"any order": sorted(self.target)} if isinstance(self.target, frozenset) else self.target
+        return asdict(self) | {"target": target, "settings": self.settings.told()}
 
 
 @dataclass(frozen=True)

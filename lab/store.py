@@ -1,7 +1,8 @@
 """Finished attacks on disk: one SQLite file in the user's data folder. Needs neither torch nor streamlit.
 
 Each call has a connection of its own, and writes in one transaction: threads, tabs and servers may share the file, and
-a process that is killed in the middle of a write leaves the file as it was before.
+a process that is killed in the middle of a write leaves the file as it was before. Reading needs no room on the disk,
+and no right to write.
 """
 
 from __future__ import annotations
@@ -18,32 +19,52 @@ from pathlib import Path
 from typing import TypeVar
 
 from PIL import Image
+from platformdirs import user_data_path
 
 from jma_core.metrics import Image as Pixels
-from jma_core.records import AttackResult, Step, Thinned
+from jma_core.records import AttackResult, History, Step
+from lab.archive import OtherVersion, pack, unpack
+from lab.request import Request
 from models.cards import ModelSpec
-from ui.archive import pack, unpack
-from ui.readout import names, wish
-from ui.request import Request
 
+FOLDER = "jma-lab"
 MAX_RUNS = 200
 """Attacks that are kept; the oldest goes first."""
 MAX_BYTES = 500 * 2**20
 """Bytes that they may take together, thumbnails aside; the oldest goes first."""
-FRAMES = 24
+MOMENTS = 24
 """Updates that are kept of one attack, about evenly spread, beside the one that is its result."""
-FRAME_BYTES = 6 * 2**20
+MOMENT_BYTES = 6 * 2**20
 """Bytes that these may take; of large pictures fewer are kept, but at least two."""
 THUMBNAIL = 96  # pixels, the longer side
 VERSION = 1
 APPLICATION = int.from_bytes(b"JMAL", "big")
-PATIENCE = 30.0  # seconds to wait for another writer
+PATIENCE = 30.0
+"""Seconds that an attack which has ended, in the background, waits for other writers."""
+HASTE = 2.0
+"""Seconds that a page waits for them."""
+LOOKS = ("mode=rw", "NORMAL"), ("mode=rw", "EXCLUSIVE"), ("mode=ro&immutable=1", "NORMAL")
+"""How to open a file to read it, and its locking mode. The first way takes 32 kB beside it, for which a full disk has
+no room: alone with a file, SQLite does without. In a folder that cannot be written to it is only read as it lies,
+which is wrong while somebody else writes."""
+UNWRITABLE = sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL
+"""Codes of errors after which the next way is tried."""
 ASIDE = {
     "damaged": "was damaged",
     "foreign": "was not one of JMA Lab's",
+    "misplaced": "was not a file, or a link to none",
     "newer": "was written by a newer version of JMA Lab",
 }
 """Why a file was set aside: the word in its name, and what to say of it."""
+
+SAID = {
+    sqlite3.SQLITE_BUSY: "another program is using the file: wait until it is done, or close it",
+    sqlite3.SQLITE_FULL: "the disk is full: this needs some room on it",
+    sqlite3.SQLITE_IOERR: "the disk cannot be read or written, or is full: this needs some room on it",
+    sqlite3.SQLITE_READONLY: "the file, or the folder that it is in, cannot be written to",
+    sqlite3.SQLITE_CANTOPEN: "the file cannot be opened, or the folder that it is in cannot be written to",
+}
+"""What to say of SQLite's errors, by their codes."""
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -55,7 +76,7 @@ class DamagedRun(ValueError):
 
 
 class _Unusable(sqlite3.DatabaseError):
-    """The file is a database, but not one that can be written to; the message is a word of ASIDE."""
+    """What is there is no database, or not one of ours; the message is a word of ASIDE."""
 
 
 @dataclass(frozen=True)
@@ -109,10 +130,14 @@ DELETE FROM runs WHERE id IN (
 
 
 def data_folder() -> Path:
-    """Where the user's data are: $JMA_LAB_DATA, or jma-lab below $XDG_DATA_HOME or ~/.local/share."""
+    """Where the user's data are: $JMA_LAB_DATA, or jma-lab where this system has data.
+
+    Once it was below $XDG_DATA_HOME or ~/.local/share on every system; a folder that is there goes on being used.
+    """
     if chosen := os.getenv("JMA_LAB_DATA"):
         return Path(chosen).expanduser()
-    return Path(os.getenv("XDG_DATA_HOME") or "~/.local/share").expanduser() / "jma-lab"
+    before = Path(os.getenv("XDG_DATA_HOME") or "~/.local/share").expanduser() / FOLDER
+    return before if before.exists() else user_data_path(FOLDER, appauthor=False)
 
 
 def store() -> Store:
@@ -124,23 +149,23 @@ class Store:
     """The attacks in one file, which is made when it is first asked for.
 
     A file that is damaged, or no database of JMA Lab's, is renamed and a new one begun: see ``aside``. What else may go
-    wrong, such as a full disk or a folder that cannot be written to, raises sqlite3.Error or OSError.
+    wrong, such as a full disk or a folder that cannot be written to, raises sqlite3.Error or OSError, which say so.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def add(self, spec: ModelSpec, request: Request, result: AttackResult) -> None:
-        """Keep an attack that has ended, thinned to FRAMES; of more than MAX_RUNS or MAX_BYTES the oldest go."""
+        """Keep an attack that has ended, thinned to MOMENTS; of more than MAX_RUNS or MAX_BYTES the oldest go."""
         row = Row(
             id=0,
             at=datetime.now(UTC).isoformat(timespec="seconds"),
             model=spec.name,
             title=spec.title,
             weights=spec.sha256,
-            before=names(spec, result.decoded_before),
-            wanted=wish(spec, request.target),
-            after=names(spec, result.decoded),
+            before=spec.encoding.names(result.decoded_before),
+            wanted=spec.encoding.wish(request.target),
+            after=spec.encoding.names(result.decoded),
             success=result.success,
             reason=str(result.reason),
             l2=float(result.distortion.l2),
@@ -156,20 +181,27 @@ class Store:
             connection.execute(_ADD, values)
             connection.execute(_TRIM, (MAX_RUNS, MAX_BYTES))
 
-        self._do(insert)
+        self._do(lambda: self._change(insert, PATIENCE))
 
     def rows(self) -> list[Row]:
         """What is known of each attack without opening it; the newest first."""
-        found = self._do(lambda connection: connection.execute(_LIST).fetchall())
+        found = self._do(lambda: self._look(lambda connection: connection.execute(_LIST).fetchall())) or []
         return [replace(row, success=bool(row.success)) for row in (Row(*values) for values in found)]
 
     def get(self, run: int) -> tuple[Request, AttackResult]:
-        """One attack. Raises LookupError when it is not there (any more), and DamagedRun when it cannot be read."""
-        found = self._do(lambda c: c.execute("SELECT attack FROM runs WHERE id = ?", (run,)).fetchone())
+        """One attack.
+
+        Raises LookupError when it is not there (any more), DamagedRun when it cannot be read, and OtherVersion when it
+        can, but not with all that it holds.
+        """
+        one = "SELECT attack FROM runs WHERE id = ?"
+        found = self._do(lambda: self._look(lambda connection: connection.execute(one, (run,)).fetchone()))
         if found is None:
             raise LookupError("This run is not there any more: it was deleted, or made room for newer ones.")
         try:
             return unpack(found[0])
+        except OtherVersion:
+            raise
         except Exception as error:  # of a dozen kinds, from zipfile, zlib and numpy: seen when changing bytes at random
             log.exception("A stored attack cannot be read")
             raise DamagedRun(
@@ -178,32 +210,81 @@ class Store:
 
     def delete(self, run: int) -> None:
         """Let go of an attack; nothing happens when it is gone already."""
-        self._do(lambda connection: connection.execute("DELETE FROM runs WHERE id = ?", (run,)))
+        self._do(
+            lambda: self._change(lambda connection: connection.execute("DELETE FROM runs WHERE id = ?", (run,)), HASTE)
+        )
 
     def aside(self) -> dict[str, str]:
         """Files that could not be used and were set aside, by name, and what was wrong with each, for people."""
         found = {word: self.path.parent.glob(f"{self.path.stem}-{word}-*{self.path.suffix}") for word in ASIDE}
         return {path.name: ASIDE[word] for word, paths in found.items() for path in sorted(paths)}
 
-    def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Work in one transaction, if need be on a new file."""
+    def _do(self, work: Callable[[], T]) -> T:
+        """Work on the file, if need be a new one after what was there has been set aside."""
         try:
-            return self._attempt(work)
-        except sqlite3.DatabaseError as error:
-            if not _wrong(error):
-                raise
-        with _setting_aside:
             try:
-                return self._attempt(work)  # another thread may have begun a new file meanwhile
+                return work()
             except sqlite3.DatabaseError as error:
-                if not (wrong := _wrong(error)):
+                if not _wrong(error):
                     raise
-                self._set_aside(wrong)
-                return self._attempt(work)
+            with _setting_aside:
+                try:
+                    return work()  # another thread may have begun a new file meanwhile
+                except sqlite3.DatabaseError as error:
+                    if not (wrong := _wrong(error)):
+                        raise
+                    self._set_aside(wrong)
+                    return work()
+        except sqlite3.OperationalError as error:
+            raise sqlite3.OperationalError(SAID.get(_code(error), str(error))) from error
 
-    def _attempt(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def _there(self) -> bool:
+        """Whether there is a file. A pipe, a folder or a link to nothing is _Unusable."""
+        try:
+            self.path.lstat()
+        except FileNotFoundError:
+            return False
+        if not self.path.is_file():
+            raise _Unusable("misplaced")
+        return True
+
+    def _look(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
+        """Read in one transaction, which changes nothing; None without a file, or from an empty one."""
+        if not self._there():
+            return None
+        refused: list[sqlite3.OperationalError] = []
+        for mode, locking in LOOKS:
+            before = self._at_rest()
+            if "immutable" in mode and not before:
+                break
+            try:
+                address = f"{self.path.absolute().as_uri()}?{mode}"
+                with closing(sqlite3.connect(address, timeout=HASTE, isolation_level=None, uri=True)) as connection:
+                    connection.execute(f"PRAGMA locking_mode = {locking}")
+                    connection.execute("BEGIN")
+                    found = work(connection) if _version(connection) else None
+            except sqlite3.OperationalError as error:
+                refused.append(error)
+                if _code(refused[0]) not in UNWRITABLE:
+                    break
+            else:
+                if "immutable" not in mode or before == self._at_rest():
+                    return found
+        raise refused[0]
+
+    def _at_rest(self) -> tuple[int, int] | None:
+        """Size and time of the file; None while a part of it is in the log beside it."""
+        file = self.path.resolve()
+        log = Path(f"{file}-wal")
+        if log.exists() and log.stat().st_size:
+            return None
+        return file.stat().st_size, file.stat().st_mtime_ns
+
+    def _change(self, work: Callable[[sqlite3.Connection], object], patience: float) -> None:
+        """Write in one transaction, into a new file if there is none."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None)) as connection:
+        self._there()
+        with closing(sqlite3.connect(self.path, timeout=patience, isolation_level=None)) as connection:
             version = _version(connection)
             if version == 0:
                 connection.execute("PRAGMA auto_vacuum = FULL")  # what is deleted gives its room on the disk back
@@ -213,20 +294,22 @@ class Store:
                 if _version(connection) == 0:  # and no other process has been faster
                     for statement in filter(str.strip, _SCHEMA.split(";")):
                         connection.execute(statement)
-                done = work(connection)
+                work(connection)
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:  # a full disk makes SQLite end it by itself
                     connection.execute("ROLLBACK")
                 raise
-            return done
 
     def _set_aside(self, wrong: str) -> None:
         moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
         aside = self.path.with_stem(f"{self.path.stem}-{wrong}-{moment}")
-        for end in ("-wal", "-shm", ""):
-            if (part := Path(f"{self.path}{end}")).exists():
-                part.rename(f"{aside}{end}")
+        try:
+            for end in ("-wal", "-shm", ""):
+                if os.path.lexists(part := Path(f"{self.path}{end}")):
+                    part.rename(f"{aside}{end}")
+        except OSError as error:
+            raise OSError(f"what is there {ASIDE[wrong]}, and cannot be renamed ({error.strerror})") from error
 
 
 def _version(connection: sqlite3.Connection) -> int:
@@ -238,8 +321,11 @@ def _version(connection: sqlite3.Connection) -> int:
         return 0
     if application != APPLICATION:
         raise _Unusable("foreign")
-    if version != VERSION:
+    columns = {name for (name,) in connection.execute("SELECT name FROM pragma_table_info('runs')")}
+    if version > VERSION:
         raise _Unusable("newer")
+    if version < VERSION or not columns.issuperset([*_COLUMNS, "attack"]):
+        raise _Unusable("damaged")
     return VERSION
 
 
@@ -247,21 +333,23 @@ def _wrong(error: sqlite3.DatabaseError) -> str:
     """What is wrong with the file, a word of ASIDE; empty if the fault lies elsewhere."""
     if isinstance(error, _Unusable):
         return str(error)
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # what is above tells more of the same
-    return "damaged" if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT) else ""
+    return "damaged" if _code(error) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT) else ""
+
+
+def _code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF  # what is above tells more of the same
 
 
 def _thinned(result: AttackResult) -> tuple[Step, ...]:
     """About evenly spread steps, the last, and the one that is the result."""
-    kept = Thinned(max(2, min(FRAMES, FRAME_BYTES // (2 * result.original.size))))
+    kept = History(max(2, min(MOMENTS, MOMENT_BYTES // (2 * result.original.size))))
     for step in result.steps:
-        kept.add(step)
-    few = {id(step) for step in (*kept.steps, result.best)}
-    return tuple(step for step in result.steps if id(step) in few)
+        kept.add(step, best=step.number == result.update)
+    return kept.steps
 
 
 def _thumbnail(image: Pixels) -> bytes:
-    from ui.images import as_png, to_picture  # imports streamlit
+    from lab.pictures import as_png, to_picture  # imports streamlit
 
     picture = Image.fromarray(to_picture(image))
     picture.thumbnail((THUMBNAIL, THUMBNAIL))

@@ -7,14 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from jma_core.records import AttackResult, Step, reads
+from jma_core.attacks.registry import Norm
+from jma_core.records import AttackResult, Step
+from lab.request import Region, Request, inside
 from models.cards import ModelSpec
-from ui.readout import constraint_names, margins
-from ui.request import Region, Request, inside
+from models.encodings import Prediction
 
 Floats = NDArray[np.floating]
 NAMED = 4
 """Constraints that a sentence names at most."""
+DIGITS = {Norm.L2: ".3f", Norm.LINF: ".4f", Norm.L0: ".0f"}
 ROWS, COLUMNS = ("upper", "middle", "lower"), ("left", "centre", "right")
 
 
@@ -26,17 +28,13 @@ def story(
     ``steps`` may be a part of them, evenly spread, with the first and the last. What their records do not hold, such as
     the linear prediction of an attack that makes none, is left out.
     """
-    image, logits, decoded = (
-        (result.image, result.logits, result.decoded)
-        if result
-        else (steps[-1].image, steps[-1].logits, steps[-1].decoded)
-    )
+    shown = result or steps[-1]
     sentences = [
         effort(steps, result),
-        standing(spec, request, logits, reads(decoded, np.array(request.target)), result),
-        pull(constraint_names(spec, request.target), steps),
+        standing(spec, request, Prediction(shown.logits, shown.decoded), result),
+        pull(spec.encoding.constraint_names(request.target), steps),
         surprise(steps),
-        whereabouts(original, image, request.canvas.region),
+        whereabouts(original, shown.image, request.canvas.region),
     ]
     return [sentence for sentence in sentences if sentence]
 
@@ -45,36 +43,39 @@ def effort(steps: Sequence[Step], result: AttackResult | None) -> str:
     """How much work it was."""
     last = steps[-1]
     counts = result or last
-    updates = f" ({_count(result.n_it, 'update')})" if result else ""
     return (
-        f"{'It took' if result else 'So far it took'} {_count(last.iteration, 'iteration')}{updates}, "
+        f"{'It took' if result else 'So far it took'} {_count(last.iteration, 'iteration')} "
+        f"({_count(last.number, 'update')}), "
         f"{_count(counts.backward, 'backward pass')} and {_count(counts.forward, 'forward pass')}."
     )
 
 
-def standing(spec: ModelSpec, request: Request, logits: Floats, hit: bool, result: AttackResult | None) -> str:
+def standing(spec: ModelSpec, request: Request, seen: Prediction, result: AttackResult | None) -> str:
     """When the target was reached, or what is still missing."""
-    kappa = request.settings.kappa
+    encoding, kappa = spec.encoding, request.settings.kappa
     with_margin = f" with the margin of {kappa:g}" if kappa else ""
     if result and len(result.curve):
-        passes, l2 = result.curve[0]
+        (passes, first), (_, nearest) = result.curve[0], result.curve[-1]
+        norm = request.settings.entry.norm
         return (
-            f"The target was first reached{with_margin} after {_count(int(passes), 'backward pass')}, at L2 {l2:.3f}; "
-            f"the nearest image found that holds it is at L2 {result.distortion.l2:.3f}."
+            f"The target was first reached{with_margin} after {_count(int(passes), 'backward pass')}, at {norm} "
+            f"{first:{DIGITS[norm]}}; the nearest image found that holds it is at {norm} {nearest:{DIGITS[norm]}}."
         )
     which = "The image that came closest" if result else "The latest image"
+    hit = encoding.meets(seen, request.target)
     state = f"{which} is {'' if hit else 'not '}read as wanted"
-    values = margins(spec, request.target, logits) - kappa
+    values = encoding.margins(seen.logits, request.target) - kappa * encoding.linear
     if not np.isfinite(values).all():
         return f"{state}: not all of its logits are finite."
     missing = np.flatnonzero(values < 0)
     if not len(missing):
-        return f"{state}." if hit else f"{state}, although its logits satisfy every constraint: the decoder disagrees."
-    constraints = constraint_names(spec, request.target)
+        short = kappa and result and not encoding.linear
+        return f"{state}{f', but its linear constraints lack the margin of {kappa:g}' if short else ''}."
+    constraints = encoding.constraint_names(request.target)
     worst = missing[np.argsort(values[missing], kind="stable")]
     named = _listed([f"{constraints[i]} by {-values[i]:.2g}" for i in worst])
-    violated = f"{len(missing)} of {_count(len(values), 'constraint')}{with_margin}"
-    return f"{state}{', but' if hit else ':'} it violates {violated}, in logits: {named}."
+    violated = f"{len(missing)} of {_count(len(values), 'constraint')}{with_margin * encoding.linear}"
+    return f"{state}{', but' if hit else ':'} it violates {violated}, in {encoding.unit}: {named}."
 
 
 def pull(constraints: Sequence[str], steps: Sequence[Step]) -> str:

@@ -6,7 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ui.markup import Markup, join, tag
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from lab.report.templates import render
 
 WIDTH, HEIGHT = 420, 240
 """Of the drawing without its legend, in units: pixels on a telephone held upright."""
@@ -24,13 +28,15 @@ class Curve:
     """Its entry in the legend; none if empty."""
     kind: str
     """Its class: "main" with markers, "second" dashed, or "faint"."""
-    points: Sequence[tuple[float, float]]
+    points: NDArray[np.float64]
+    """(k, 2)"""
 
 
 def chart(title: str, across: str, up: str, curves: Sequence[Curve]) -> Markup:
-    """Curves in one frame with title, axes and legend. At least one point must be finite."""
-    drawn = [Curve(c.name, c.kind, [p for p in c.points if math.isfinite(p[0] + p[1])]) for c in curves]
-    xs, ys = zip(*(point for curve in drawn for point in curve.points), strict=True)
+    """Curves in one chart with title, axes and legend, those without a finite point left out; not all may be."""
+    finite = [Curve(c.name, c.kind, c.points[np.isfinite(c.points).all(1)]) for c in curves]
+    drawn = [curve for curve in finite if len(curve.points)]
+    xs, ys = np.concatenate([curve.points for curve in drawn]).T.tolist()
     x_ticks, y_ticks = ticks(min(xs), max(xs)), ticks(min(ys), max(ys))
     x_ticks = [x for x in x_ticks if x == int(x)] or x_ticks
     left, right = min(xs), max(max(xs), min(xs) + 1)
@@ -40,19 +46,22 @@ def chart(title: str, across: str, up: str, curves: Sequence[Curve]) -> Markup:
         across = LEFT + (x - left) / (right - left) * (WIDTH - LEFT - RIGHT)
         return round(across, 1), round(HEIGHT - BOTTOM - (y - low) / (high - low) * (HEIGHT - TOP - BOTTOM), 1)
 
-    legend = [curve for curve in drawn if curve.name]
-    return tag(
-        "svg",
-        tag("text", title, x=LEFT, y=16, class_="title"),
-        *(_across(*at(left, y), f"{y:.10g}") for y in y_ticks),
-        *(tag("text", f"{x:.10g}", x=at(x, low)[0], y=HEIGHT - BOTTOM + 16, class_="x") for x in x_ticks if x <= right),
-        tag("text", across, x=WIDTH - RIGHT, y=HEIGHT - 6, class_="end"),
-        tag("text", up, x=WIDTH - RIGHT, y=16, class_="end"),
-        *(_line(curve.kind, [at(*point) for point in curve.points]) for curve in drawn),
-        *(_entry(curve, HEIGHT + 14 + ROW * i) for i, curve in enumerate(legend)),
-        viewBox=f"0 0 {WIDTH} {HEIGHT + ROW * len(legend) + 8}",
-        role="img",
-        aria_label=f"{title}: {up} over {across}",
+    return render(
+        "chart.svg",
+        title=title,
+        across=across,
+        up=up,
+        width=WIDTH,
+        height=HEIGHT,
+        left=LEFT,
+        right=WIDTH - RIGHT,
+        bottom=HEIGHT - BOTTOM,
+        row=ROW,
+        marked=MARKED,
+        x_ticks=[(at(x, low)[0], f"{x:.10g}") for x in x_ticks if x <= right],
+        y_ticks=[(at(left, y)[1], f"{y:.10g}") for y in y_ticks],
+        lines=[(curve.kind, [at(*point) for point in curve.points]) for curve in drawn],
+        legend=[(curve.name, curve.kind) for curve in drawn if curve.name],
     )
 
 
@@ -64,18 +73,3 @@ def ticks(low: float, high: float) -> list[float]:
     power = 10.0 ** math.floor(math.log10(raw))
     step = min((m * power for m in (1, 2, 5, 10)), key=lambda step: abs(math.log(step / raw)))
     return [i * step for i in range(math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9) + 1)]
-
-
-def _across(x: float, y: float, text: str) -> Markup:
-    grid = tag("line", x1=x, x2=WIDTH - RIGHT, y1=y, y2=y, class_="grid")
-    return join(grid, tag("text", text, x=x - 6, y=y + 4, class_="end"))
-
-
-def _line(kind: str, points: Sequence[tuple[float, float]]) -> Markup:
-    path = tag("polyline", points=" ".join(f"{x},{y}" for x, y in points), class_=kind)
-    marked = points if kind == "main" and len(points) <= MARKED else []
-    return join(path, *(tag("circle", cx=x, cy=y, r=3.5, class_=kind) for x, y in marked))
-
-
-def _entry(curve: Curve, y: int) -> Markup:
-    return join(_line(curve.kind, [(LEFT, y - 4), (LEFT + 34, y - 4)]), tag("text", curve.name, x=LEFT + 44, y=y))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sqlite3
 import threading
 import time
@@ -12,11 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from jma_core.records import AttackResult, Step, Thinned
-from ui.backend import models, turnstile
-from ui.remaining import remaining
-from ui.request import Request
-from ui.store import store
+from jma_core.records import AttackResult, History, Step, Trace
+from lab.photos.uploads import Photo
+from lab.request import Request
+from lab.runs.pool import models
+from lab.runs.remaining import remaining
+from lab.runs.turnstile import turnstile
+from lab.store import store
+from models.cards import said
 
 if TYPE_CHECKING:
     from jma_core.attacks.trail import Attack
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
     from models.loaders import LoadedModel
 
 log = logging.getLogger(__name__)
+SHARE = 10.0
+"""Seconds that an attack keeps its turn when others wait; then it goes on after them."""
 MEMORY = 160 * 2**20
 """Bytes of images that the steps of one attack may hold: 278 steps of 224 x 224 pixels."""
 
@@ -34,16 +40,20 @@ class AttackRun:
     ``go`` and ``pause`` may be called at any time and from any page; a second ``go`` while it runs does nothing.
     """
 
-    def __init__(self, request: Request, picture: NDArray[np.uint8]) -> None:
+    def __init__(
+        self, request: Request, picture: NDArray[np.uint8], own: Photo | None = None, *, memory: int = MEMORY
+    ) -> None:
         self.request = request
+        self.own = own
+        """The photo that it attacks, if that is the user's own: it stays on offer as long as the attack."""
         self.result: AttackResult | None = None
         self.error = ""
         self.unsaved = ""
         """Why it is not among the stored runs although it has ended, for people."""
         self._spec: ModelSpec | None = None
         self._picture = picture
-        self._kept = max(2, MEMORY // (4 * max(1, picture.size)))
-        self._taken = Thinned(self._kept)
+        self._kept = max(2, memory // (4 * max(1, picture.size)))
+        self._taken = History(self._kept)
         self._attack: Attack | None = None
         self._to_the_end = False
         self._stepped = 0.0
@@ -62,6 +72,11 @@ class AttackRun:
     def steps(self) -> tuple[Step, ...]:
         """Those so far, of a long attack on a large picture a part of them, evenly spread."""
         return self.result.steps if self.result else self._taken.steps
+
+    @property
+    def trace(self) -> Trace:
+        """The scalars of all updates so far."""
+        return self.result.trace if self.result else self._taken.trace
 
     @property
     def ended(self) -> bool:
@@ -83,18 +98,19 @@ class AttackRun:
         if not self.busy:
             return self._paused()
         if ahead := turnstile.ahead(self):
-            return f"Waiting for {ahead} other attack{'s' * (ahead > 1)} on this computer to finish."
+            others = "1 other attack goes" if ahead == 1 else f"{ahead} other attacks go"
+            return f"Waiting: {others} before this one, which has its turn in about {ahead * SHARE:.0f} s at most."
         if not models().request(self.request.model).done():
             return "Waiting for the network to load."
         if self._pause.is_set():
             return "Finishing this iteration."
-        now = f"Running: iteration {self._taken.added + 1}."
+        now = f"Running: iteration {len(self.trace) + 1}."
         if not self._to_the_end:
             return now
         return f"{now} {remaining(self.request.settings, self.steps, time.monotonic() - self._stepped)}"
 
     def _paused(self) -> str:
-        if not self._taken.added:
+        if not self.steps:
             return "Not started."
         reached = self.steps[-1].success
         return (
@@ -115,8 +131,8 @@ class AttackRun:
         """Halt after the iteration in progress; ``go`` continues from there."""
         self._pause.set()
 
-    def wait(self, seconds: float) -> None:
-        """Until it halts or has ended, so long at most."""
+    def wait(self, seconds: float | None = None) -> None:
+        """Until it halts or has ended, so long at most if told."""
         if self._thread:
             self._thread.join(seconds)
 
@@ -127,15 +143,16 @@ class AttackRun:
 
     def _advance(self, steps: int | None) -> None:
         try:
-            if loaded := self._network():
+            loaded, left = self._network(), math.inf if steps is None else steps
+            while loaded and left > 0 and not self.result and not self._pause.is_set():
                 with turnstile.turn(self, self._pause) as mine:
                     if mine:
-                        self._drive(loaded, steps)
+                        left = self._drive(loaded, left)
             if self.result and not self._cancelled.is_set():
                 self._save(self.result)
         except Exception as error:  # a thread has nobody above it: tell the user, and the log
             log.exception("An attack broke off")
-            self.error = f"The attack broke off: {error}"
+            self.error = f"The attack broke off: {said(error)}"
 
     def _network(self) -> LoadedModel | None:
         """The network once it is there, which others need not wait for; None if paused before."""
@@ -145,17 +162,22 @@ class AttackRun:
                 return loading.result()
         return None
 
-    def _drive(self, loaded: LoadedModel, steps: int | None) -> None:
+    def _drive(self, loaded: LoadedModel, left: float) -> float:
+        """Make so many steps, or those that fit into a share of the time if others wait; give what is left."""
         if self._attack is None:
             self._attack = self._start(loaded)
-        while not self._pause.is_set() and (steps is None or steps > 0):
+        end = time.monotonic() + SHARE
+        while left > 0 and not self._pause.is_set():
             self._stepped = time.monotonic()
             try:
                 self._taken.add(next(self._attack))
-            except StopIteration as end:
-                self.result = end.value
-                return
-            steps = None if steps is None else steps - 1
+            except StopIteration as stop:
+                self.result = stop.value
+                break
+            left -= 1
+            if turnstile.wanted and time.monotonic() > end:
+                break
+        return left
 
     def _save(self, result: AttackResult) -> None:
         assert self._spec is not None
@@ -167,6 +189,6 @@ class AttackRun:
 
     def _start(self, loaded: LoadedModel) -> Attack:
         self._spec = loaded.spec
-        from ui.launch import launch  # imports torch
+        from lab.runs.launch import launch  # imports torch
 
         return launch(self.request, loaded, self._picture, kept=self._kept, should_stop=self._cancelled.is_set)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import ImageOps
 from torch import Tensor, nn
 
-from jma_core import AttackResult, eight_bit, jma, refined, run
-from jma_core.attacks.refined import RATE
+from jma_core import AttackResult, eight_bit, find, run
 from jma_core.attacks.trail import KEPT, Attack
 from jma_core.network import never
+from lab.photos.samples import samples
+from lab.request import Request, inside
 from models.loaders import LoadedModel, to_tensor
 from models.resize import Resize, Saved
-from ui.request import Request, inside
 
 
 def launch(
@@ -32,20 +33,31 @@ def launch(
     size, preprocessing = picture.shape[1::-1], loaded.spec.preprocessing
     network, zoom = loaded.network, 1.0
     if request.canvas.native:
-        network = nn.Sequential(Resize(preprocessing, size), network).to(loaded.device)
+        network = nn.Sequential(Resize(preprocessing, size), network).to(loaded.device).eval()
         zoom = preprocessing.zoom(size)
     asked = request.settings
-    common: dict[str, Any] = {
-        "kappa": asked.kappa,
-        "max_seconds": asked.max_seconds,
-        "mask": mask(request, size),
-        "kept": kept,
-        "should_stop": should_stop,
-    }
-    task = network, x, loaded.encoding, request.target
-    if asked.level == "refined":
-        return refined(*task, steps=asked.max_iter, rate=RATE * zoom, **common)
-    return jma(*task, level=asked.level, step=asked.step * zoom, max_iter=asked.max_iter, **common)
+    lengths = {each.name for each in asked.entry.settings if each.pixels}
+    needed = {"pool": pool(request, loaded, size)} if "pool" in asked.entry.needs else {}
+    return find(asked.attack)(
+        network,
+        x,
+        loaded.encoding,
+        request.target,
+        **{name: float(value) * zoom if name in lengths else value for name, value in asked.own},
+        kappa=asked.kappa,
+        max_seconds=asked.max_seconds,
+        mask=mask(request, size),
+        kept=kept,
+        should_stop=should_stop,
+        **needed,
+    )
+
+
+def pool(request: Request, loaded: LoadedModel, size: tuple[int, int]) -> Tensor:
+    """The sample photos of the model's kind (N, C, height, width), as the attacked picture of this size is."""
+    photos = [each.image for each in samples(loaded.spec.samples).values()]
+    cut = partial(ImageOps.fit, size=size) if request.canvas.native else loaded.spec.preprocessing
+    return torch.stack([to_tensor(np.asarray(cut(photo)), loaded.device) for photo in photos])
 
 
 def as_file(request: Request, loaded: LoadedModel, result: AttackResult) -> AttackResult:
@@ -53,7 +65,7 @@ def as_file(request: Request, loaded: LoadedModel, result: AttackResult) -> Atta
     size = result.original.shape[:0:-1]
     network = loaded.network
     if request.canvas.native:
-        network = Saved(loaded.spec.preprocessing, size, network).to(loaded.device)
+        network = Saved(loaded.spec.preprocessing, size, network).to(loaded.device).eval()
     x = torch.from_numpy(result.original).to(loaded.device)
     return run(
         eight_bit(

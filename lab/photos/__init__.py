@@ -1,0 +1,1 @@
+"""Photos: samples that ship, and files of the user's own."""

@@ -1,0 +1,1 @@
+"""A finished attack as an HTML file."""

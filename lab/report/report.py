@@ -1,0 +1,212 @@
+"""A finished attack as one HTML file: pictures, labels, curves and words. It holds no script and asks for nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from jma_core.records import AttackResult, Step
+from lab.curves import curves, left_out
+from lab.pictures import SMALL, data_url, perturbation_map, to_picture
+from lab.report.charts import Curve, chart
+from lab.report.templates import render
+from lab.request import Request
+from lab.story import story
+from models.cards import ModelSpec
+from models.encodings import Encoding, Target
+
+SIDE = 512
+"""Pixels: the longer side of the pictures; larger ones are scaled down."""
+MOMENTS, MOMENT_SIDE = 6, 160
+LABELS = 12
+"""Rows of the table of labels, if no more of them matter."""
+FAINT = 4
+"""Constraints, those active last, whose margins are drawn beside the worst."""
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a network says of a file that is opened like any photo."""
+
+    survives: bool
+    """Whether the file is read as wanted."""
+    reads: str
+    """As what it is read, or why it cannot be opened."""
+    margin: str = ""
+    """The decoder's least margin, with its unit: above 0 where the file is read as wanted."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """An attack's end as a picture file."""
+
+    end: AttackResult
+    """On the grid of 8 bits: the nearest image found that is read as wanted, or else what came closest."""
+    png: bytes
+    about: str
+    """What the file shows, and for whom it holds."""
+    verdicts: Mapping[str, Verdict]
+    """By kind of file."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture with its caption."""
+
+    address: str
+    """A data URL."""
+    caption: str
+    width: int
+    height: int
+    look: str
+    """Its class: of a "small" one the pixels are seen; or "large"."""
+
+
+def report(
+    spec: ModelSpec,
+    request: Request,
+    result: AttackResult,
+    files: Files,
+    photo: str,
+    facts: Mapping[str, Any],
+    at: datetime,
+) -> str:
+    """The HTML file of an attack that has made a step.
+
+    ``photo`` is the photo's credit, ``facts`` are those of the JSON record, and ``at`` says when the report was made.
+    """
+    before, wanted = spec.encoding.names(result.decoded_before), spec.encoding.wish(request.target)
+    labels, labels_note = _labels(spec.encoding, request.target, result)
+    return render(
+        "report.html",
+        policy=POLICY,
+        title=f"Attack report: {before} → {wanted}",
+        about=f"{spec.title} ({spec.encoding.name}), {at:%Y-%m-%d %H:%M %Z}. Photo: {photo}.",
+        before=before,
+        wanted=wanted,
+        after=spec.encoding.names(result.decoded),
+        outcome="The target was reached." if result.success else f"The target was not reached. {result.detail}",
+        pictures=_pictures(spec, request, result, files.end),
+        story=story(spec, request, result.original, result.steps, result),
+        way=_way(spec.encoding, request.target, result),
+        labels=labels,
+        labels_note=labels_note,
+        **_curves(spec.encoding, request.target, result),
+        measures=_measures(result, files.end),
+        verdicts=[(file, "✓ yes" if v.survives else "✗ no", v.reads, v.margin) for file, v in files.verdicts.items()],
+        files=files.about,
+        facts=list(_facts(spec, facts).items()),
+    )
+
+
+def _pictures(spec: ModelSpec, request: Request, result: AttackResult, end: AttackResult) -> list[Figure]:
+    signed, gain = perturbation_map(result.original, result.image)
+    which = "Attacked, as saved in 8 bits" if request.canvas.native else "Attacked, as the network sees it in 8 bits"
+    return [
+        _figure(to_picture(result.original), f"Original: {spec.encoding.names(result.decoded_before)}"),
+        _figure(to_picture(end.image), f"{which}: {spec.encoding.names(end.decoded)}"),
+        _figure(signed, f"Perturbation, in full precision: × {gain:.0f}, blue darker, orange brighter"),
+    ]
+
+
+def _way(encoding: Encoding, target: Target, result: AttackResult) -> list[tuple[Figure, Figure]]:
+    """Updates evenly spread over the attack: the picture and the perturbation after each."""
+    _, gain = perturbation_map(result.original, result.image)
+    chosen = sorted({round(i) for i in np.linspace(0, len(result.steps) - 1, MOMENTS)})
+    return [_moment(encoding, target, result.original, result.steps[i], gain) for i in chosen]
+
+
+def _moment(
+    encoding: Encoding, target: Target, original: NDArray[np.floating], step: Step, gain: float
+) -> tuple[Figure, Figure]:
+    signed, _ = perturbation_map(original, step.image, gain)
+    worst = encoding.margins(step.logits, target).min()
+    said = f"Update {step.number}: L2 {step.l2:.3f}, worst margin {worst:.3g} ({encoding.unit})"
+    return (
+        _figure(to_picture(step.image), f"{said}; reads as {encoding.names(step.decoded)}", MOMENT_SIDE),
+        _figure(signed, f"its perturbation × {gain:.0f}", MOMENT_SIDE),
+    )
+
+
+def _figure(picture: NDArray[np.uint8], caption: str, side: int = SIDE) -> Figure:
+    """A picture (H, W, 3), scaled down if a side is longer."""
+    image = Image.fromarray(picture)
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    if image.size != (full := picture.shape[1::-1]) and side == SIDE:
+        caption += f" (scaled down from {full[0]} × {full[1]} pixels)"
+    return Figure(data_url(image), caption, *image.size, look="small" if max(full) < SMALL // 2 else "large")
+
+
+def _labels(encoding: Encoding, target: Target, result: AttackResult) -> tuple[list[list[str]], str]:
+    """Labels that are wanted or read, or were; then those that the model is surest of. And how to read the table."""
+    before, after = encoding.confidences(result.logits_before), encoding.confidences(result.logits)
+    was, reads = encoding.present(result.decoded_before), encoding.present(result.decoded)
+    wanted = encoding.wishes_in_words(target)
+    matter = dict.fromkeys([*np.flatnonzero(encoding.wishes(target) == 1).tolist(), *reads, *was])
+    surest = np.argsort(-np.maximum(before, after), kind="stable")[:LABELS].tolist()
+    shown = list(matter | dict.fromkeys(surest))[: max(LABELS, len(matter))]
+
+    def seen(sure: float, read: bool) -> str:
+        return f"{'✓ ' if read else ''}{100 * sure:.1f} %"
+
+    rows = [[encoding.labels[i], seen(before[i], i in was), wanted[i], seen(after[i], i in reads)] for i in shown]
+    left = len(encoding.labels) - len(shown)
+    note = f"✓: read so. Per cent: {encoding.sureness}." + (f" {left} other labels are not shown." if left else "")
+    return rows, note
+
+
+def _curves(encoding: Encoding, target: Target, result: AttackResult) -> dict[str, str]:
+    """Two charts, ``margins`` and ``norms``, and what is to be said of them, ``curves_note``."""
+    drawn = curves(encoding, target, result.logits_before, result.trace, result.steps, FAINT)
+    end = drawn.worst[-1, 0]
+    faint = zip(["active last", *[""] * FAINT], drawn.active.values(), strict=False)
+    margin_lines = [
+        *(Curve(name, "faint", points) for name, points in faint),
+        Curve("read as wanted above", "second", np.array([[0.0, 0.0], [end, 0.0]])),
+        Curve("worst margin", "main", drawn.worst),
+    ]
+    predicted = [Curve("full step still predicted", "second", drawn.predicted)] if len(drawn.predicted) else []
+    norms = [*predicted, Curve("distance from the original", "main", drawn.distance)]
+    active = [f"Active last: {', '.join(drawn.active)}."] if drawn.active else []
+    return {
+        "margins": chart("Margins of the target", "update", encoding.unit, margin_lines),
+        "norms": chart("Size of the perturbation", "update", "L2, pixels in [0, 1]", norms),
+        "curves_note": " ".join(filter(None, [*active, left_out(result.trace, result.steps)])),
+    }
+
+
+def _measures(result: AttackResult, end: AttackResult) -> list[list[str]]:
+    ends = result.distortion, end.distortion
+    return [
+        ["L2", *(f"{size.l2:.4f}" for size in ends)],
+        ["L∞", *(f"{size.linf:.4f} ({255 * size.linf:.1f} / 255)" for size in ends)],
+        ["L0", *(f"{size.l0} of {result.original.size} values" for size in ends)],
+        ["MSE", *(f"{size.mse:.2e}" for size in ends)],
+        ["PSNR", *(f"{size.psnr:.1f} dB" for size in ends)],
+        ["SSIM", *(f"{size.ssim:.4f}" for size in ends)],
+    ]
+
+
+def _facts(spec: ModelSpec, facts: Mapping[str, Any]) -> dict[str, str]:
+    asked = facts["request"]
+    native, region = asked["canvas"]["native"], asked["canvas"]["region"]
+    return {
+        "model": f"{spec.title} ({asked['model']})",
+        "weights": f"sha256 {facts['weights_sha256']}" if facts["weights_sha256"] else "digest not stated",
+        "photo": f"sha256 {asked['photo']}",
+        "attacked": "the photo at its own size" if native else "the picture that the network sees",
+        "may change": "all pixels" if region is None else "left, top, right, bottom " + ", ".join(map(str, region)),
+        **{key.replace("_", " "): str(value) for key, value in asked["settings"].items()},
+        "ended": facts["reason"],
+        "updates": str(facts["n_it"]),
+        "passes": f"{facts['forward']} forward, {facts['backward']} backward",
+        "seconds": str(facts["seconds"]),
+        **facts["versions"],
+    }
