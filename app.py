@@ -1,5 +1,5 @@
 """JMA Lab's entry point. Run with: streamlit run app.py"""
 
-from ui.frame import frame
+from ui.shell.frame import frame
 
 frame()

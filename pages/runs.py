@@ -1,4 +1,7 @@
-"""Runs: every attack that has ended, kept on disk; opened again, compared two at a time, deleted."""
+"""Runs: every attack that has ended, kept on disk; opened again, compared two at a time, deleted.
+
+The comparison is a dialog, for it is to be seen from wherever in the list the second of the two runs was chosen.
+"""
 
 from __future__ import annotations
 
@@ -9,62 +12,82 @@ import numpy as np
 import streamlit as st
 
 from jma_core.records import AttackResult
-from ui import figures
-from ui.frame import framed
-from ui.images import perturbation_map, show, to_picture
-from ui.reopening import obstacle, reopen
-from ui.request import LEVELS, Request
-from ui.store import FRAMES, MAX_BYTES, MAX_RUNS, DamagedRun, Row, store
+from lab.archive import OtherVersion
+from lab.curves import curves, distance, left_out, over_passes
+from lab.links import unknown
+from lab.markup import plain
+from lab.pictures import perturbation_map, to_picture
+from lab.request import Request
+from lab.runs.pool import models
+from lab.store import MAX_BYTES, MAX_RUNS, MOMENTS, DamagedRun, Row, store
+from ui.figures import attack as figures
+from ui.parts.pictures import show
+from ui.parts.reopening import obstacle, reopen
+from ui.shell.address import asked, explain
+from ui.shell.frame import framed
+from ui.shell.session import session
 
 AT_ONCE = 20
 """Runs that the list shows before one asks for more."""
 SIDES = ("A", "B")
+UNREADABLE = LookupError, DamagedRun, OtherVersion, OSError, sqlite3.Error
+"""Why a stored run may not be there to be shown, each with a sentence."""
 
 
 def main() -> None:
     """The page, from top to bottom."""
-    if st.session_state.pop("open_lab", False):
+    mine = session()
+    if mine.open_lab:
+        mine.open_lab = False
         st.switch_page("pages/attack_lab.py")
     st.title("Runs")
-    if problem := st.session_state.pop("runs_problem", ""):
-        st.error(problem)
+    explain(unknown(asked(), ()))
+    if mine.runs_problem:
+        st.error(plain(mine.runs_problem))
+        mine.runs_problem = ""
     try:
         rows, aside = store().rows(), store().aside()
     except (OSError, sqlite3.Error) as error:
-        st.error(f"The stored runs cannot be read: {error}. They are in {store().path}.")
+        st.error(plain(f"The stored runs cannot be read: {error}. They are in {store().path}."))
         return
     for name, wrong in aside.items():
         st.warning(
-            f"The file of the stored runs {wrong}. It was renamed to {name} and a new one begun. This stays here until "
-            f"you delete or move it from {store().path.parent}."
+            plain(
+                f"The file of the stored runs {wrong}. It was renamed to {name} and a new one begun. This stays here "
+                f"until you delete or move it from {store().path.parent}."
+            )
         )
     if not rows:
         st.info("No attack has been stored yet. Run one in the Attack lab: when it has ended, it is here.")
         return
     st.write(
         f"Attacks that have ended are kept on this computer, the newest {MAX_RUNS} that fit into "
-        f"{MAX_BYTES // 2**20} MB; the oldest go first. Of a long attack up to {FRAMES} updates are kept, of one on a "
-        "large picture fewer."
+        f"{MAX_BYTES // 2**20} MB; the oldest go first. Of a long attack the curves are kept whole and the "
+        f"pictures of up to {MOMENTS} updates, of one on a large picture fewer."
     )
-    comparison(rows)
+    chosen = mine.lasting.compared
+    chosen[:] = [number for number in chosen if number in {row.id for row in rows}]
     st.header("Stored runs")
-    shown = st.session_state.setdefault("runs_shown", AT_ONCE)
+    shown = AT_ONCE + mine.more_runs
     for row in rows[:shown]:
         card(row)
     if len(rows) > shown:
         st.button(f"Show more of the {len(rows)}", on_click=_show_more)
+    if len(chosen) == 2:
+        comparison([row for number in chosen for row in rows if row.id == number])
 
 
 def card(row: Row) -> None:
     """One run: its pictures, what became of it, and what can be done with it."""
     hurdle = obstacle(row)
-    chosen = row.id in chosen_two()
+    compared = session().lasting.compared
+    chosen = row.id in compared
     with st.container(border=True):
         with st.container(horizontal=True, gap="small"):
             st.image(row.original, width=96, alt=f"Original: {row.before}")
             st.image(row.attacked, width=96, alt=f"Attacked: {row.after}")
             with st.container(width=340, gap="small"):
-                st.markdown(f"**{row.before}** → **{row.after}**")
+                st.markdown(f"**{plain(row.before)}** → **{plain(row.after)}**")
                 st.caption(outcome(row))
         with st.container(horizontal=True, gap="small"):
             st.button("Open", key=f"open-{row.id}", disabled=bool(hurdle), on_click=_open, args=(row,))
@@ -73,15 +96,17 @@ def card(row: Row) -> None:
             with st.popover("Delete", key=f"ask-{row.id}"):
                 st.write("Delete this run for good?")
                 st.button("Yes, delete it", key=f"delete-{row.id}", type="primary", on_click=_delete, args=(row.id,))
+        if chosen and len(compared) == 1:
+            st.info("This run is chosen. Choose Compare on another one to see both side by side.")
         if hurdle:
-            st.caption(hurdle)
+            st.caption(plain(hurdle))
 
 
 def outcome(row: Row) -> str:
     """What a run gave, and when."""
-    reached = "reached" if row.success else f"missed **{row.wanted}** ({row.reason})"
+    reached = "reached" if row.success else f"missed **{plain(row.wanted)}** ({row.reason})"
     passes = f"{row.backward} backward pass{'es' * (row.backward != 1)}"
-    return f"Target {reached}. L2 {row.l2:.3f}, {passes}, {row.seconds:.1f} s. {row.title}. {when(row)}."
+    return f"Target {reached}. L2 {row.l2:.3f}, {passes}, {row.seconds:.1f} s. {plain(row.title)}. {when(row)}."
 
 
 def when(row: Row) -> str:
@@ -89,29 +114,22 @@ def when(row: Row) -> str:
     return f"{datetime.fromisoformat(row.at):%d %b %Y, %H:%M} UTC"
 
 
-def chosen_two() -> list[int]:
-    """The runs to be compared, by their numbers: none, one or two."""
-    chosen: list[int] = st.session_state.setdefault("compared", [])
-    return chosen
+def _close() -> None:
+    session().lasting.compared.clear()
 
 
-def comparison(rows: list[Row]) -> None:
-    """The two chosen runs side by side, or what is missing."""
-    pair = [row for number in chosen_two() for row in rows if row.id == number]
-    if len(pair) == 1 and len(rows) > 1:
-        st.info("One run is chosen. Choose Compare on another one to see both side by side.")
-    if len(pair) < 2:
-        return
-    st.header("Comparison")
+@st.dialog("Comparison", width="large", on_dismiss=_close)
+def comparison(pair: list[Row]) -> None:
+    """The two chosen runs side by side, over the page."""
     try:
         results = [opened(str(store().path), row.id, row.at) for row in pair]
-    except (LookupError, DamagedRun, OSError, sqlite3.Error) as error:
-        st.error(f"These runs cannot be compared. {error}")
+    except UNREADABLE as error:
+        st.error(plain(f"These runs cannot be compared. {error}"))
         return
     gain = common_gain([result for _, result in results])
     for side, row, (_, result), column in zip(SIDES, pair, results, st.columns(2), strict=True):
         with column:
-            st.subheader(f"{side}: {row.wanted}")
+            st.subheader(f"{side}: {plain(row.wanted)}")
             photos, change = st.columns([1, 2])
             with photos:
                 show(to_picture(result.original), f"{side}, original: {row.before}")
@@ -119,18 +137,33 @@ def comparison(rows: list[Row]) -> None:
             with change:
                 signed, _ = perturbation_map(result.original, result.image, gain)
                 show(signed, f"{side}, perturbation: × {gain:.0f} in both, blue darker, orange brighter")
+            if said := left_out(result.trace, result.steps):
+                st.caption(f"{side}: {said}")
     table = [facts(row, *result) for row, result in zip(pair, results, strict=True)]
     st.table(
-        {"measure": list(table[0]), **{side: list(each.values()) for side, each in zip(SIDES, table, strict=True)}},
+        {
+            "measure": list(table[0]),
+            **{side: list(map(plain, each.values())) for side, each in zip(SIDES, table, strict=True)},
+        },
         hide_index=True,
         border="horizontal",
     )
     st.caption("Pixels run from 0 to 1. L2 compares between pictures of one size only.")
-    steps = {side: result.steps for side, (_, result) in zip(SIDES, results, strict=True)}
+    curves_of(pair, results)
+
+
+def curves_of(pair: list[Row], results: list[tuple[Request, AttackResult]]) -> None:
+    """Distances and margins of the chosen runs over what they cost; margins if their models are here, in one unit."""
+    specs = [models().specs.get(row.model) for row in pair]
     left, right = st.columns(2)
-    left.plotly_chart(figures.margins_of_several(steps), key="compared-margins")
-    right.plotly_chart(figures.norms_of_several(steps), key="compared-norms")
-    st.button("Close the comparison", on_click=chosen_two().clear)
+    if None not in specs and len({spec.encoding.unit for spec in specs}) == 1:
+        worst = {
+            side: over_passes(curves(spec.encoding, asked.target, done.logits_before, done.trace, ()).worst, done.trace)
+            for side, spec, (asked, done) in zip(SIDES, specs, results, strict=True)
+        }
+        left.plotly_chart(figures.margin_chart_of_several(worst, specs[0].encoding.unit), key="compared-margins")
+    away = {side: over_passes(distance(done.trace), done.trace) for side, (_, done) in zip(SIDES, results, strict=True)}
+    right.plotly_chart(figures.norm_chart_of_several(away), key="compared-norms")
 
 
 def common_gain(results: list[AttackResult]) -> float:
@@ -145,17 +178,18 @@ def facts(row: Row, request: Request, result: AttackResult) -> dict[str, str]:
     height, width = result.original.shape[1:]
     return {
         "Model": row.title,
-        "Attack": f"{LEVELS[request.settings.level]}, κ {request.settings.kappa:g}",
+        "Attack": f"{request.settings.entry.title}, κ {request.settings.kappa:g}",
         "Before": row.before,
         "Wanted": row.wanted,
         "Reached": row.after,
         "Target": "reached" if row.success else f"missed ({row.reason})",
         "L2": f"{size.l2:.3f}",
         "L∞": f"{size.linf:.4f}",
+        "L0": f"{size.l0} of {result.original.size} values",
         "PSNR": "∞ dB" if np.isinf(size.psnr) else f"{size.psnr:.1f} dB",
         "SSIM": f"{size.ssim:.4f}",
         "Picture": f"{width} × {height}",
-        "Updates": str(row.n_it),
+        "Result": f"update {result.update} of {result.trace.number.max(initial=0):.0f}",
         "Backward passes": str(row.backward),
         "Seconds": f"{row.seconds:.1f}",
         "Ended": when(row),
@@ -171,32 +205,30 @@ def opened(path: str, number: int, at: str) -> tuple[Request, AttackResult]:
 def _open(row: Row) -> None:
     try:
         reopen(*opened(str(store().path), row.id, row.at))
-    except (LookupError, DamagedRun, OSError, sqlite3.Error) as error:
-        st.session_state["runs_problem"] = str(error)
+    except UNREADABLE as error:
+        session().runs_problem = str(error)
     else:
-        st.session_state["open_lab"] = True
+        session().open_lab = True
 
 
 def _choose(number: int) -> None:
-    """Add a run to the two, in place of the one chosen first; or take it away again."""
-    chosen = chosen_two()
+    """Add a run to those to be compared, or take it away again."""
+    chosen = session().lasting.compared
     if number in chosen:
         chosen.remove(number)
     else:
-        chosen[:] = [*chosen[-1:], number]
-        if len(chosen) == 2:
-            st.toast("The comparison is at the top of the page.")
+        chosen.append(number)
 
 
 def _delete(number: int) -> None:
     try:
         store().delete(number)
     except (OSError, sqlite3.Error) as error:
-        st.session_state["runs_problem"] = f"The run could not be deleted: {error}"
+        session().runs_problem = f"The run could not be deleted: {error}"
 
 
 def _show_more() -> None:
-    st.session_state["runs_shown"] += AT_ONCE
+    session().more_runs += AT_ONCE
 
 
 framed(main)

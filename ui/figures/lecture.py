@@ -9,10 +9,11 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from ui.figures import BLUE, GREY, ORANGE
+from lab.markup import in_chart
+from ui.figures.attack import BLUE, GREY, ORANGE, blank
 
 if TYPE_CHECKING:
-    from ui.experiments import Generation, Ray
+    from lab.probes import Generation, Ray
 
 Floats = NDArray[np.floating]
 TYPE = 15  # pixels
@@ -21,12 +22,10 @@ TYPE = 15  # pixels
 def logits(z: Floats, thresholds: Floats, names: Sequence[str], chosen: int) -> go.Figure:
     """Logits (n,) as bars, largest on top, and the threshold of each; the ``chosen`` one is lit."""
     order = np.argsort(-z, kind="stable")
-    titles = [names[i] for i in order]
-    figure = go.Figure(
-        go.Bar(
-            x=z[order], y=titles, orientation="h", marker_color=[ORANGE if i == chosen else GREY for i in order],
-            name="logit", showlegend=False, hovertemplate="%{y}: logit %{x:.2f}<extra></extra>",
-        )
+    titles = [in_chart(names[i]) for i in order]
+    figure = blank().add_bar(
+        x=z[order], y=titles, orientation="h", marker_color=[ORANGE if i == chosen else GREY for i in order],
+        name="logit", showlegend=False, hovertemplate="%{y}: logit %{x:.2f}<extra></extra>",
     )  # fmt: skip
     figure.add_scatter(
         x=thresholds[order], y=titles, mode="markers", name="threshold",
@@ -36,14 +35,14 @@ def logits(z: Floats, thresholds: Floats, names: Sequence[str], chosen: int) -> 
     return _bars(figure, "logit")
 
 
-def margins(values: Floats, names: Sequence[str]) -> go.Figure:
+def constraint_bars(values: Floats, names: Sequence[str]) -> go.Figure:
     """Constraint values A z - h (p,) as bars, the worst on top: orange where a constraint is violated."""
     order = np.argsort(values, kind="stable")
-    figure = go.Figure()
+    figure = blank()
     for name, colour, here in (("violated", ORANGE, values < 0), ("satisfied", GREY, values >= 0)):
         places = [i for i in order if here[i]]
         figure.add_bar(
-            x=values[places], y=[names[i] for i in places], orientation="h", marker_color=colour, name=name,
+            x=values[places], y=[in_chart(names[i]) for i in places], orientation="h", marker_color=colour, name=name,
             showlegend=True, hovertemplate="%{y}: %{x:.2f}<extra>" + name + "</extra>",
         )  # fmt: skip
     figure.add_vline(x=0, line={"color": BLUE, "dash": "dash"})
@@ -54,7 +53,7 @@ def ray(seen: Ray, logit: int, z: float, name: str, upto: float) -> go.Figure:
     """One logit along x + t delta for t up to ``upto``: of the network, and of its linear model."""
     shown = seen.factors <= upto
     t = np.concatenate([[0.0], seen.factors[shown]])
-    figure = go.Figure()
+    figure = blank()
     for values, title, line in (
         (seen.predicted, "linear model z + t J δ", {"color": BLUE, "dash": "dash", "width": 4}),
         (seen.actual, "network f(x + t δ)", {"color": ORANGE, "width": 4}),
@@ -64,7 +63,7 @@ def ray(seen: Ray, logit: int, z: float, name: str, upto: float) -> go.Figure:
             hovertemplate="t = %{x:.3g}: %{y:.3f}<extra>" + title + "</extra>",
         )  # fmt: skip
     figure.update_xaxes(title="t, part of the full step", range=[0, upto * 1.02])
-    figure.update_yaxes(title=f"logit of {name}")
+    figure.update_yaxes(title=f"logit of {in_chart(name)}")
     return _large(figure, 520)
 
 
@@ -72,7 +71,7 @@ def generation(made: Generation, number: int, names: Sequence[str]) -> go.Figure
     """Every constraint's margin now and as round ``number`` (from 0) predicts it: asked for, violated, or neither."""
     this = made.rounds[number]
     rest = ~this.asked & ~this.violated
-    figure = go.Figure()
+    figure = blank()
     for places, title, colour, symbol, size in (
         (rest, "satisfied without being asked for", GREY, "circle-open", 6),
         (this.violated, "violated", ORANGE, "x", 12),
@@ -81,7 +80,7 @@ def generation(made: Generation, number: int, names: Sequence[str]) -> go.Figure
         index = np.flatnonzero(places)
         figure.add_scatter(
             x=made.before[index], y=this.predicted[index], mode="markers", name=f"{title}: {len(index)}",
-            marker={"color": colour, "symbol": symbol, "size": size}, text=[names[i] for i in index],
+            marker={"color": colour, "symbol": symbol, "size": size}, text=[in_chart(names[i]) for i in index],
             showlegend=True, hovertemplate="%{text}: %{x:.2f} now, %{y:.2f} predicted<extra></extra>",
         )  # fmt: skip
     figure.add_hline(y=0, line={"color": GREY, "dash": "dash"})

@@ -1,11 +1,11 @@
 """Pictures of the logit space at one image, as plotly figures. Nothing here knows of a page.
 
-Blue, dashed and square is Euclid; orange, solid and starred is Mahalanobis; green is the path of an attack.
+Blue, dashed and square is Euclid; orange, solid and a diamond is Mahalanobis; green is the path of an attack.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,15 +14,21 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from jma_core.geometry import Geometry, Section
-from ui.figures import BLUE, GREY, ORANGE, STILL
+from lab.markup import in_chart
+from ui.figures.attack import BLUE, GREY, ORANGE, STILL, blank
 
 GREEN = "#1b9e77"
 SHADE = "rgba(138,143,152,0.22)"
 NEAREST, CHEAPEST = "r′, the nearest", "r∗, the cheapest"
 FEW = 2
 """Up to so many borders through r* are named in the figure; more only where the mouse is."""
+READ_AS_WANTED, AIMED_AT = "read as wanted, by the decoder", "linear region, what JMA aims at"
+GRID = 181
+"""Points along each side at which the decoder is asked."""
 AROUND = np.linspace(0, 2 * np.pi, 181)
 Floats = NDArray[np.floating]
+Margin = Callable[[Floats], Floats]
+"""From points (..., 2) of a section to what the decoder is short of, or beyond, the target (...)."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,8 @@ class Shown:
     """(v, s) where an attack was after each update, from z."""
     free: Floats | None = None
     """A target point of the user's own."""
+    margin: Margin | None = None
+    """The decoder's least margin at points (..., 2), where its region is not that of the constraints; else None."""
 
 
 def frame_of(section: Section, shown: Shown) -> tuple[Floats, Floats]:
@@ -55,9 +63,9 @@ def frame_of(section: Section, shown: Shown) -> tuple[Floats, Floats]:
 def plane(section: Section, shown: Shown) -> go.Figure:
     """Two coordinates: the region, z, r' with its circle of equal distance, r* with its ellipse of equal effort."""
     low, high = frame_of(section, shown)
-    figure = go.Figure()
-    _region(figure, section, low, high)
-    _borders(figure, section, shown.constraints, low, high)
+    figure = blank()
+    _region(figure, section, low, high, shown.margin)
+    _borders(figure, section, [in_chart(name) for name in shown.constraints], low, high)
     radius = float(np.linalg.norm(section.nearest - section.z))
     circle = section.z + radius * np.column_stack([np.cos(AROUND), np.sin(AROUND)])
     _curve(figure, circle, f"equal distance: {radius:.3g} logits", color=BLUE, width=2, dash="dash")
@@ -88,8 +96,8 @@ def plane(section: Section, shown: Shown) -> go.Figure:
         beside = {"xanchor": "right" if shift > 0 else "left", "xshift": shift, "yshift": 24}
         one_above_the_other = {"xanchor": "left", "xshift": 14, "yshift": 12}
         _write(figure, at, f"<b>{label}</b> {price(cost)}", 18, **(beside if side_by_side else one_above_the_other))
-    figure.update_xaxes(title=shown.axes[0], range=[low[0], high[0]], zeroline=False, constrain="domain")
-    figure.update_yaxes(title=shown.axes[1], range=[low[1], high[1]], zeroline=False, scaleanchor="x")
+    figure.update_xaxes(title=in_chart(shown.axes[0]), range=[low[0], high[0]], zeroline=False, constrain="domain")
+    figure.update_yaxes(title=in_chart(shown.axes[1]), range=[low[1], high[1]], zeroline=False, scaleanchor="x")
     figure.update_layout(
         height=620, margin={"l": 10, "r": 10, "t": 20, "b": 10}, hovermode="closest", dragmode="pan",
         clickmode="event+select", uirevision="kept", legend={"orientation": "h", "y": -0.14, "yanchor": "top"},
@@ -99,7 +107,7 @@ def plane(section: Section, shown: Shown) -> go.Figure:
 
 def solid(section: Section, shown: Shown) -> go.Figure:
     """Three coordinates: the same with a sphere and an ellipsoid, and the binding constraints as planes."""
-    figure = go.Figure()
+    figure = blank()
     radius = float(np.linalg.norm(section.nearest - section.z))
     polar, turn = np.meshgrid(np.linspace(0, np.pi, 25), np.linspace(0, 2 * np.pi, 49))
     ball = np.stack([np.sin(polar) * np.cos(turn), np.sin(polar) * np.sin(turn), np.cos(polar)], axis=-1)
@@ -109,7 +117,7 @@ def solid(section: Section, shown: Shown) -> go.Figure:
     for i in np.flatnonzero(_touching(section))[:FEW]:
         across = np.linalg.svd(section.a[i][None])[2][1:] * float((high - low).max()) / 2
         corners = np.array([[section.cheapest + u * across[0] + v * across[1] for u in (-1, 1)] for v in (-1, 1)])
-        _surface(figure, corners, f"border: {shown.constraints[i]}", GREY)
+        _surface(figure, corners, f"border: {in_chart(shown.constraints[i])}", GREY)
     if len(shown.path) > 1:
         x, y, z = shown.path.T
         figure.add_scatter3d(
@@ -120,11 +128,12 @@ def solid(section: Section, shown: Shown) -> go.Figure:
         x, y, z = point.at
         figure.add_scatter3d(
             x=[x], y=[y], z=[z], mode="markers+text", text=[point.label], name=point.name,
-            marker={"size": point.size / 2, "color": point.colour, "symbol": point.symbol.replace("star", "diamond")},
+            marker={"size": point.size / 2, "color": point.colour, "symbol": point.symbol},
             hovertemplate=point.hover("(%{x:.2f}, %{y:.2f}, %{z:.2f})"),
         )  # fmt: skip
-    names = dict(zip(("xaxis_title", "yaxis_title", "zaxis_title"), shown.axes, strict=True))
-    figure.update_scenes(aspectmode="data", **names)
+    names = dict(zip(("xaxis_title", "yaxis_title", "zaxis_title"), map(in_chart, shown.axes), strict=True))
+    far = {"eye": {"x": 1.7, "y": 1.7, "z": 1.2}, "center": {"z": -0.15}}  # so that narrow screens clip no axis
+    figure.update_scenes(aspectmode="data", camera=far, **names)
     figure.update_layout(
         height=640, margin={"l": 0, "r": 0, "t": 10, "b": 10}, uirevision="kept",
         legend={"orientation": "h", "y": -0.02, "yanchor": "top"},
@@ -149,13 +158,13 @@ class _Point:
 def _points(section: Section, shown: Shown) -> list[_Point]:
     landings = (
         ("real network, stepped to r′", BLUE, "square-open", 13),
-        ("real network, stepped to r∗", ORANGE, "star-open", 16),
+        ("real network, stepped to r∗", ORANGE, "diamond-open", 16),
     )
     points = [
         _Point("z, now", "z", section.z, GREY, "circle", 13),
         *(_Point(name, "", at, *look) for (name, *look), at in zip(landings, shown.landed, strict=False)),
         _Point(NEAREST, "r′", section.nearest, BLUE, "square", 15, price(shown.costs[0])),
-        _Point(CHEAPEST, "r∗", section.cheapest, ORANGE, "star", 20, price(shown.costs[1])),
+        _Point(CHEAPEST, "r∗", section.cheapest, ORANGE, "diamond", 20, price(shown.costs[1])),
     ]
     if shifted(section):
         points.append(_Point("where the other logits alone carry z", "", section.centre, GREY, "circle-open", 10))
@@ -220,15 +229,26 @@ def region(a: Floats, h: Floats, low: Floats, high: Floats) -> Floats:
     return np.array(corners).reshape(-1, 2)
 
 
-def _region(figure: go.Figure, section: Section, low: Floats, high: Floats) -> None:
+def _region(figure: go.Figure, section: Section, low: Floats, high: Floats, margin: Margin | None) -> None:
+    """Grey, what is read as wanted: the constraints' region, or the decoder's own around the outline of that."""
     room = 3 * (high - low)  # for whoever zooms out
     corners = region(section.a, section.h, low - room, high + room)
+    closed = np.vstack([corners, corners[:1]])
+    if margin is None:
+        if len(corners):
+            figure.add_scatter(
+                x=closed[:, 0], y=closed[:, 1], mode="lines", fill="toself", fillcolor=SHADE, line={"width": 0},
+                name="target region", hoverinfo="skip",
+            )  # fmt: skip
+        return
+    across, up = (np.linspace(low[i] - room[i] / 6, high[i] + room[i] / 6, GRID) for i in range(2))
+    figure.add_contour(
+        x=across, y=up, z=margin(np.stack(np.meshgrid(across, up), axis=-1)), name=READ_AS_WANTED, hoverinfo="skip",
+        contours={"type": "constraint", "operation": "<", "value": 0}, fillcolor=SHADE, line={"width": 0},
+        showlegend=True, showscale=False,
+    )  # fmt: skip
     if len(corners):
-        closed = np.vstack([corners, corners[:1]])
-        figure.add_scatter(
-            x=closed[:, 0], y=closed[:, 1], mode="lines", fill="toself", fillcolor=SHADE, line={"width": 0},
-            name="target region", hoverinfo="skip",
-        )  # fmt: skip
+        _curve(figure, closed, AIMED_AT, color=GREY, width=2, dash="dash")
 
 
 def _borders(figure: go.Figure, section: Section, names: Sequence[str], low: Floats, high: Floats) -> None:
@@ -272,12 +292,10 @@ def spectrum(space: Geometry) -> go.Figure:
     """The eigenvalues of J J', largest first, on a logarithmic scale."""
     values = space.spectrum[0]
     places = np.arange(1, len(values) + 1)
-    figure = go.Figure(
-        go.Bar(
-            x=places, y=np.where(values > 0, values, np.nan), marker_color=ORANGE,
-            customdata=np.sqrt(1 / np.maximum(values, np.finfo(float).tiny)),
-            hovertemplate="eigenvalue %{y:.3g}<br>one logit that way costs %{customdata:.3g}<extra></extra>",
-        )
+    figure = blank().add_bar(
+        x=places, y=np.where(values > 0, values, np.nan), marker_color=ORANGE,
+        customdata=np.sqrt(1 / np.maximum(values, np.finfo(float).tiny)),
+        hovertemplate="eigenvalue %{y:.3g}<br>one logit that way costs %{customdata:.3g}<extra></extra>",
     )  # fmt: skip
     figure.update_layout(height=360, margin={"l": 10, "r": 10, "t": 20, "b": 10})
     figure.update_xaxes(title="direction, cheapest first", tickformat="d", showgrid=False)
@@ -289,10 +307,10 @@ def unit_costs(space: Geometry, names: Sequence[str]) -> go.Figure:
     """Pixels that it takes to move each logit by one, cheapest on top: the others free, and held."""
     free, held = space.unit_costs
     order = np.argsort(free, kind="stable")
-    labels = [names[i] for i in order]
-    figure = go.Figure()
+    labels = [in_chart(names[i]) for i in order]
+    figure = blank()
     for costs, name, colour, symbol in (
-        (free, "the others free", ORANGE, "star"),
+        (free, "the others free", ORANGE, "diamond"),
         (held, "the others held", BLUE, "square"),
     ):
         figure.add_scatter(
@@ -311,13 +329,11 @@ def unit_costs(space: Geometry, names: Sequence[str]) -> go.Figure:
 
 def cosines(space: Geometry, names: Sequence[str]) -> go.Figure:
     """Cosines between the logits' gradients: orange moves along, blue moves against."""
-    values = space.cosines
-    figure = go.Figure(
-        go.Heatmap(
-            z=values, x=list(names), y=list(names), zmin=-1, zmax=1, zmid=0, colorbar={"title": "cosine", "len": 0.6},
-            colorscale=[[0, BLUE], [0.5, "#f4f4f4"], [1, ORANGE]], xgap=1, ygap=1,
-            hovertemplate="%{y} and %{x}: %{z:.2f}<extra></extra>",
-        )
+    values, labels = space.cosines, [in_chart(name) for name in names]
+    figure = blank().add_heatmap(
+        z=values, x=labels, y=labels, zmin=-1, zmax=1, zmid=0, colorbar={"title": "cosine", "len": 0.6},
+        colorscale=[[0, BLUE], [0.5, "#f4f4f4"], [1, ORANGE]], xgap=1, ygap=1,
+        hovertemplate="%{y} and %{x}: %{z:.2f}<extra></extra>",
     )  # fmt: skip
     figure.update_layout(height=160 + 19 * len(names), margin={"l": 10, "r": 10, "t": 20, "b": 10}, **STILL)
     figure.update_xaxes(tickangle=-60, dtick=1, type="category", showgrid=False)
@@ -328,12 +344,10 @@ def cosines(space: Geometry, names: Sequence[str]) -> go.Figure:
 def codewords(rows: dict[str, Floats]) -> go.Figure:
     """Soft bits tanh z (n,) in [-1, 1], a row for each name: + orange, − blue, undecided pale."""
     soft = np.array(list(rows.values()))
-    figure = go.Figure(
-        go.Heatmap(
-            z=soft, y=list(rows), x=list(range(1, soft.shape[1] + 1)), text=np.where(soft > 0, "+", "−"),
-            texttemplate="%{text}", zmin=-1, zmax=1, colorscale=[[0, BLUE], [0.5, "#f4f4f4"], [1, ORANGE]],
-            showscale=False, xgap=2, ygap=4, hovertemplate="%{y}, bit %{x}: %{z:.2f}<extra></extra>",
-        )
+    figure = blank().add_heatmap(
+        z=soft, y=list(rows), x=list(range(1, soft.shape[1] + 1)), text=np.where(soft > 0, "+", "−"),
+        texttemplate="%{text}", zmin=-1, zmax=1, colorscale=[[0, BLUE], [0.5, "#f4f4f4"], [1, ORANGE]],
+        showscale=False, xgap=2, ygap=4, hovertemplate="%{y}, bit %{x}: %{z:.2f}<extra></extra>",
     )  # fmt: skip
     figure.update_layout(height=80 + 40 * len(rows), margin={"l": 10, "r": 10, "t": 30, "b": 10})
     figure.update_xaxes(side="top", title="bit", showgrid=False, dtick=2)
@@ -343,15 +357,15 @@ def codewords(rows: dict[str, Floats]) -> go.Figure:
 
 def codeword_distances(distances: Floats, names: Sequence[str], before: int, target: int) -> go.Figure:
     """Distances (v, l) in bits to the codewords of l classes, at the original and after each update."""
-    figure = go.Figure()
+    figure = blank()
     order = [i for i in range(len(names)) if i not in (before, target)] + [before, target]
     lines = {before: (BLUE, 3, "dash"), target: (ORANGE, 4, "solid")}
     for i in order:
         colour, width, dash = lines.get(i, (GREY, 1, "solid"))
         figure.add_scatter(
             x=np.arange(len(distances)), y=distances[:, i], mode="lines",
-            line={"color": colour, "width": width, "dash": dash}, showlegend=i in lines, name=names[i],
-            hovertemplate="%{y:.2f} bits, update %{x}<extra>" + names[i] + "</extra>",
+            line={"color": colour, "width": width, "dash": dash}, showlegend=i in lines, name=in_chart(names[i]),
+            hovertemplate=f"%{{y:.2f}} bits, update %{{x}}<extra>{in_chart(names[i])}</extra>",
         )  # fmt: skip
     figure.update_layout(
         height=380, margin={"l": 10, "r": 10, "t": 20, "b": 10}, hovermode="closest",

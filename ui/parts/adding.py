@@ -9,10 +9,13 @@ from pathlib import PurePath
 
 import streamlit as st
 
-from models.cards import CardError, Kind, ModelSpec, read_card
-from models.downloads import SUGGESTIONS, HubError
+from lab.markup import plain
+from lab.runs.pool import models
+from models.cards import CardError, ModelSpec, read_card
+from models.downloads import SUGGESTIONS, HubError, missing
+from models.encodings import ENCODINGS, MultiLabel, OneHot
 from models.registry import HOW_TO_CONVERT
-from ui.backend import models
+from ui.shell.session import session
 
 MAX_MEGABYTES = 500
 POLL = 0.7  # seconds between looks at a model that is being fetched
@@ -26,6 +29,7 @@ def add_a_model() -> None:
         from_a_hub()
     with file:
         from_a_file()
+    found()
 
 
 def from_a_hub() -> None:
@@ -42,17 +46,25 @@ def from_a_hub() -> None:
             key="address",
         )
         words = st.text_input("Label words, with commas between them", help="For open_clip, which reads any words.")
-        kind = st.radio("Encoding", [None, Kind.ONE_HOT, Kind.MULTI_LABEL], format_func=_kind_name, horizontal=True)
+        kinds = [None, OneHot.name, MultiLabel.name]
+        kind = st.radio("Encoding", kinds, format_func=_kind_name, horizontal=True)
         asked = st.form_submit_button("Look it up")
     if asked and address:
-        st.session_state["found"] = _look_up(address, tuple(filter(None, map(str.strip, words.split(",")))), kind)
-    found = st.session_state.get("found")
-    if isinstance(found, str):
-        st.error(found)
-    elif found:
-        st.success(f"**{found.title}**: {found.encoding}, {len(found.labels)} labels. Licence: {found.licence}.")
-        size = f"Download {found.download / 1e6:.0f} MB and add it" if found.download else "Add it"
-        st.button(size, type="primary", on_click=_add, args=(found,))
+        session().found = _look_up(address, tuple(filter(None, map(str.strip, words.split(",")))), kind)
+
+
+def found() -> None:
+    """What was looked up, and how much it has to fetch; nothing is fetched before that is confirmed."""
+    spec = session().found
+    if isinstance(spec, str):
+        st.error(plain(spec))
+    elif spec:
+        st.success(
+            f"**{plain(spec.title)}**: {spec.encoding.name}, {len(spec.encoding.labels)} labels. "
+            f"Licence: {plain(spec.licence)}."
+        )
+        size = f"Download {spec.download / 1e6:.0f} MB and add it" if spec.download else "Add it"
+        st.button(size, type="primary", on_click=_add, args=(spec,))
 
 
 def suggestions() -> None:
@@ -63,25 +75,27 @@ def suggestions() -> None:
         problems = list(pool.map(lambda each: each.weights.unavailable(), SUGGESTIONS))
     for each, problem in zip(SUGGESTIONS, problems, strict=True):
         pick, line = st.columns([2, 3], vertical_alignment="center")
-        pick.button(each.address, disabled=bool(problem), on_click=_suggest, args=(each.address,), width="stretch")
-        line.caption(f"{each.line} {problem}")
+        pick.button(
+            plain(each.address), disabled=bool(problem), on_click=_suggest, args=(each.address,), width="stretch"
+        )
+        line.caption(plain(f"{each.line} {problem}"))
 
 
 def _suggest(address: str) -> None:
     st.session_state["address"] = address
 
 
-def _kind_name(kind: Kind | None) -> str:
-    return "as its configuration says" if kind is None else str(kind)
+def _kind_name(kind: str | None) -> str:
+    return "as its configuration says" if kind is None else kind
 
 
-def _look_up(address: str, words: tuple[str, ...], kind: Kind | None) -> ModelSpec | str:
+def _look_up(address: str, words: tuple[str, ...], kind: str | None) -> ModelSpec | str:
     """What an address is; or, in a sentence, why that cannot be said."""
-    with st.spinner(f"Looking up {address} ..."):
+    with st.spinner(f"Looking up {plain(address)} ..."):
         from models.hubs import describe  # imports torch
 
         try:
-            found = describe(address, labels=words, encoding=kind)
+            found = describe(address, labels=words, encoding=ENCODINGS[kind] if kind else None)
             return replace(found, name=f"{found.name}#{_digest(*words, str(kind))}") if words or kind else found
         except HubError as error:
             return str(error)
@@ -97,15 +111,30 @@ def from_a_file() -> None:
     weights = st.file_uploader("Weights", type=kinds, max_upload_size=MAX_MEGABYTES)
     card = st.file_uploader("Card", type=["toml"], max_upload_size=1)
     if weights and not weights.name.lower().endswith(".safetensors"):
-        st.error(f"{PurePath(weights.name).name} is a pickled checkpoint. {HOW_TO_CONVERT}")
+        st.error(plain(f"{PurePath(weights.name).name} is a pickled checkpoint. {HOW_TO_CONVERT}"))
     elif weights and card and st.button("Add this model", type="primary"):
         name = f"file:{PurePath(card.name).stem}#{_digest(card.getvalue(), weights.getvalue())}"
         try:
-            _add(read_card(card.getvalue().decode("utf-8", errors="replace"), name, weights.getvalue()))
-        except CardError as error:
-            st.error(f"The card cannot be used. {error}")
+            spec = _with_tower(read_card(card.getvalue(), name, weights.getvalue()))
+        except (CardError, HubError) as error:
+            st.error(plain(f"The card cannot be used. {error}"))
+            return
+        if spec.download:
+            session().found = spec
         else:
-            st.rerun()
+            _add(spec)
+        st.rerun()
+
+
+def _with_tower(spec: ModelSpec) -> ModelSpec:
+    """A card's model, with the size of the image tower that a CLIP + MLP has to fetch. Raises HubError."""
+    library, _, name = spec.network.partition(":")
+    if library != "clip-mlp":
+        return spec
+    with st.spinner(f"Looking up {name} ..."):
+        from models.zero_shot import weights_of  # imports torch
+
+        return replace(spec, download=missing(weights_of(name)))
 
 
 def _digest(*parts: str | bytes) -> str:
@@ -117,19 +146,19 @@ def _digest(*parts: str | bytes) -> str:
 
 
 def _add(spec: ModelSpec) -> None:
-    st.session_state.pop("found", None)
+    session().found = None
     models().add(spec)
-    models().request(spec.name)
 
 
 def progress_of(spec: ModelSpec) -> None:
-    """How far an added model has come; if it failed, why, and a way to try again."""
-    loaded = models().request(spec.name).done()
-    if problem := models().problem(spec.name):
-        st.error(problem)
-        st.button("Try again", key=f"retry-{spec.name}", on_click=models().retry, args=(spec.name,))
-    elif not loaded:
+    """How far an added model has come; if it failed, why; and what was odd when it was tried."""
+    loading = models().request(spec.name)
+    if not loading.done():
         st.fragment(_watch, run_every=POLL)(spec.name)
+    elif problem := models().problem(spec.name):
+        st.error(plain(problem))
+    elif note := loading.result().note:
+        st.warning(plain(note))
 
 
 def _watch(name: str) -> None:

@@ -8,13 +8,14 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from jma_core.geometry import Geometry, Landing, Section
+from jma_core.geometry import Geometry, Section
 from jma_core.records import Step
-from models.cards import ModelSpec
-from ui import geometry_figures as figures
-from ui.images import perturbation_map, show, to_picture
-from ui.readout import constraint_names, logit_names, names
-from ui.request import Measured, Target
+from lab.markup import plain
+from lab.pictures import perturbation_map, to_picture
+from lab.request import Measured
+from models.encodings import ECOC, Encoding, Prediction, Target
+from ui.figures import space as figures
+from ui.parts.pictures import show
 
 Floats = NDArray[np.floating]
 CLOSE = 1.05
@@ -25,10 +26,9 @@ ACROSS = ("logits, across", "logits, from z towards r′")
 """The axes of the plane through z, r' and r*."""
 
 
-def logits_shown(spec: ModelSpec, space: Geometry) -> list[str]:
+def logits_shown(encoding: Encoding, space: Geometry) -> list[str]:
     """Names of the k logits of a geometry."""
-    every = logit_names(spec)
-    return [every[i] for i in space.index]
+    return [encoding.logit_names[i] for i in space.index]
 
 
 def headline(space: Geometry) -> str:
@@ -44,7 +44,7 @@ def headline(space: Geometry) -> str:
     )
 
 
-def cost_table(spec: ModelSpec, measured: Measured, steps: Sequence[Step]) -> None:
+def cost_table(encoding: Encoding, measured: Measured, steps: Sequence[Step]) -> None:
     """Both points, measured in logits, in pixels of the linearised network, and in pixels of the real one."""
     space, landings = measured.space, (measured.nearest, measured.cheapest)
     points = space.nearest, space.cheapest
@@ -63,7 +63,8 @@ def cost_table(spec: ModelSpec, measured: Measured, steps: Sequence[Step]) -> No
             needed[column] = f"never, up to {landing.cap:g} × δ"
         else:
             needed[column] += f" ({landing.factor:.2f} × δ)"
-    cells["After the full step the network says"] = [_says(spec, landing) for landing in landings] + [""]
+    says = [plain(encoding.names(landing.decoded)) for landing in landings]
+    cells["After the full step the network says"] = [*says, ""]
     hits = [step.l2 for step in steps if step.success]
     if hits:
         cells["‖δ‖ of the last attack, new gradients at each step"] = ["", _number(min(hits)), ""]
@@ -80,12 +81,8 @@ def _ratio(nearest: float, cheapest: float) -> str:
     return f"**{nearest / cheapest:.2f}**" if np.isfinite([nearest, cheapest]).all() else ""
 
 
-def _says(spec: ModelSpec, landing: Landing) -> str:
-    return names(spec, landing.decoded)
-
-
 def shown(
-    spec: ModelSpec,
+    encoding: Encoding,
     measured: Measured,
     target: Target,
     section: Section,
@@ -95,7 +92,7 @@ def shown(
 ) -> figures.Shown:
     """What is drawn into a section: where the network landed, where the attack went, and a free point."""
     space = measured.space
-    every = constraint_names(spec, target)
+    every = encoding.constraint_names(target)
     walked = [space.z, *(step.logits[space.index] for step in steps if np.isfinite(step.logits).all())]
     return figures.Shown(
         axes=axes,
@@ -107,10 +104,21 @@ def shown(
         ),
         path=section.coordinates(np.array(walked)),
         free=free,
+        margin=bent(encoding, space, target, section),
     )
 
 
-def perturbations(spec: ModelSpec, original: Floats, measured: Measured, chosen: str) -> None:
+def bent(encoding: Encoding, space: Geometry, target: Target, section: Section) -> figures.Margin | None:
+    """The decoder's least margin in a section, where its region is another than that of the linear constraints.
+
+    That is so for ECOC, whose decoder sees tanh of the logits. None also where not all logits are in the geometry.
+    """
+    if encoding.linear or len(space.index) < space.n:
+        return None
+    return lambda y: encoding.margins(section.origin + y @ section.basis, target).min(-1)
+
+
+def perturbations(encoding: Encoding, original: Floats, measured: Measured, chosen: str) -> None:
     """Both perturbations at one gain, and the photo after the full step to the chosen point."""
     space = measured.space
     nearest, cheapest = (np.clip(original + each.delta, 0, 1) for each in (space.nearest, space.cheapest))
@@ -124,15 +132,18 @@ def perturbations(spec: ModelSpec, original: Floats, measured: Measured, chosen:
         (middle, "r∗", cheapest, measured.cheapest),
     ):
         with column:
-            show(perturbation_map(original, each, gain)[0], f"Step to {title}, then: {_says(spec, its_landing)}")
+            says = encoding.names(its_landing.decoded)
+            show(perturbation_map(original, each, gain)[0], f"Step to {title}, then: {says}")
     with right:
-        show(to_picture(image), f"Photo after the full step to {name}: {_says(spec, landing)}")
+        show(to_picture(image), f"Photo after the full step to {name}: {encoding.names(landing.decoded)}")
     st.caption(
         f"Blue pixels get darker, orange ones brighter; both perturbations × {gain:.0f}, so their strengths compare."
     )
 
 
-def free_point(section: Section, space: Geometry, axes: tuple[str, str]) -> Floats:
+def free_point(
+    section: Section, space: Geometry, axes: tuple[str, str], margin: figures.Margin | None = None
+) -> Floats:
     """Two sliders for a target point of one's own. Starts halfway from r' to r*."""
     low = np.min([section.z, section.nearest, section.cheapest], axis=0)
     high = np.max([section.z, section.nearest, section.cheapest], axis=0)
@@ -144,22 +155,25 @@ def free_point(section: Section, space: Geometry, axes: tuple[str, str]) -> Floa
     chosen = []
     for column, title, values in zip(st.columns(2), axes, bounds, strict=True):
         least, most, value = (round(float(each), digits) for each in values)
-        chosen.append(column.slider(f"Your point: {title}", least, most, value, step, f"%.{max(digits, 0)}f"))
+        chosen.append(column.slider(f"Your point: {plain(title)}", least, most, value, step, f"%.{max(digits, 0)}f"))
     point = np.array(chosen)
     cost = section.effort(point)
-    slack = section.a @ point - section.h
-    inside = bool((slack >= -step * np.abs(section.a).sum(1)).all())  # as far as the sliders can tell
+    if margin is None:
+        slack = section.a @ point - section.h
+        inside = bool((slack >= -step * np.abs(section.a).sum(1)).all())  # as far as the sliders can tell
+    else:
+        inside = bool(margin(point) > 0)
     place = "in the target region" if inside else "outside the target region"
     price = f"**{cost:.3f}** in pixels, **{cost / space.cheapest.length:.2f} times** what r∗ costs"
     st.markdown(f"Your point is {place} and costs {price if np.isfinite(cost) else '**more than any perturbation**'}.")
     return point
 
 
-def logit_table(spec: ModelSpec, measured: Measured) -> None:
+def logit_table(encoding: Encoding, measured: Measured) -> None:
     """The k logits: now, at both points, in the real network; those of binding constraints first."""
     space = measured.space
     order = np.argsort(-np.abs(space.pull), kind="stable")
-    titles = logits_shown(spec, space)
+    titles = logits_shown(encoding, space)
     columns = {
         "logit": [titles[i] for i in order],
         "now": space.z[order],
@@ -172,15 +186,16 @@ def logit_table(spec: ModelSpec, measured: Measured) -> None:
     st.dataframe(columns, column_config=style, hide_index=True, height="content" if len(order) <= FEW_ROWS else 460)
 
 
-def soft_distances(spec: ModelSpec, logits: Floats) -> Floats:
+def soft_distances(encoding: ECOC, logits: Floats) -> Floats:
     """Distances (..., l) in bits from tanh of logits (..., n) to each codeword: (n - c . tanh z) / 2."""
-    distances: Floats = (spec.outputs - np.tanh(logits) @ spec.codebook.T) / 2
+    distances: Floats = (encoding.n - encoding.scores(logits)) / 2
     return distances
 
 
-def codewords(spec: ModelSpec, logits: Floats, target: int, decoded: int, steps: Sequence[Step]) -> None:
+def codewords(encoding: ECOC, now: Prediction, target: Target, steps: Sequence[Step]) -> None:
     """Bits now, wanted and reached, and the distances to all codewords along the last attack."""
-    rows = {"now": np.tanh(logits), "wanted": spec.codebook[target].astype(float)}
+    (wanted,) = np.flatnonzero(encoding.wishes(target) == 1)
+    rows = {"now": np.tanh(now.logits), "wanted": encoding.codebook[wanted].astype(float)}
     if steps:
         hits = [step for step in steps if step.success]
         rows["reached"] = np.tanh(min(hits, key=lambda step: step.l2).logits if hits else steps[-1].logits)
@@ -188,10 +203,10 @@ def codewords(spec: ModelSpec, logits: Floats, target: int, decoded: int, steps:
     if not steps:
         st.caption("Run the attack in the lab to see the bits that it reaches, and the way there.")
         return
-    walked = np.array([logits, *(step.logits for step in steps)])
-    st.plotly_chart(
-        figures.codeword_distances(soft_distances(spec, walked), spec.labels, decoded, target), key="distances"
-    )
+    walked = np.array([now.logits, *(step.logits for step in steps)])
+    distances = soft_distances(encoding, walked)
+    figure = figures.codeword_distances(distances, encoding.labels, int(now.decoded), int(wanted))
+    st.plotly_chart(figure, key="distances")
     st.caption(
         "Bits are squashed by tanh to −1 … 1. A line is a class; the lowest is what the network says. Grey lines are "
         "the other classes."

@@ -17,19 +17,25 @@ from numpy.typing import NDArray
 
 from jma_core.geometry import section_through_points
 from jma_core.records import Halt, Phase
-from models.cards import ModelSpec
+from lab.markup import plain
+from lab.photos.samples import EXAMPLE_PHOTO, samples
+from lab.pictures import to_picture
+from lab.request import Request, Settings
+from lab.runs.example import example, example_space
+from lab.runs.measurements import failed, measurements
+from lab.runs.pool import models
+from models.encodings import MultiLabel, Prediction
 from models.registry import MODELS
-from ui import geometry_figures, lesson_figures, views
-from ui.backend import in_background, models
-from ui.geometry_views import ACROSS, shown
-from ui.images import show, to_picture
-from ui.loading import POLL, wait_for, watch
-from ui.readout import confidences, constraint_names, logit_names, names, present, wish
-from ui.request import Request, Settings
-from ui.state import EXAMPLE_PHOTO, example, example_space, keep, samples
+from ui.figures import lecture
+from ui.figures.space import plane
+from ui.parts.geometry import ACROSS, shown
+from ui.parts.pictures import show
+from ui.parts.scene import POLL, wait_for, watch
+from ui.player import moments
+from ui.shell.session import keep, kept
 
 if TYPE_CHECKING:
-    from ui.experiments import Generation, Ray
+    from lab.probes import Generation, Ray
 
 Floats = NDArray[np.floating]
 Outcome = TypeVar("Outcome")
@@ -52,8 +58,8 @@ class Lesson:
 
 def logits() -> Request:
     """1: the photo's logits, thresholds and confidences."""
-    request, spec, z, decoded = _example()
-    thresholds = np.array(spec.thresholds)
+    request, encoding, z, decoded = _example()
+    thresholds, labels = np.array(encoding.thresholds), encoding.labels
     text, picture = _halves()
     with text:
         st.markdown(
@@ -67,49 +73,53 @@ def logits() -> Request:
             show(to_picture(_result().original), "The photo x")
         with facts:
             most = int(z.argmax())
-            label = st.selectbox("Label", range(len(z)), most, spec.labels.__getitem__, keep("learn-label", most))
+            key = keep("learn-label", most)
+            label = st.selectbox("Label", range(len(z)), kept(key), labels.__getitem__, key)
             st.latex(r"\text{confidence} = \frac{1}{1 + e^{\tau_j - z_j}}")
-        sure = confidences(spec, z)[label]
+        sure = encoding.confidences(z)[label]
         _metrics({"Logit": f"{z[label]:.2f}", "Threshold": f"{thresholds[label]:.2f}", "Confidence": f"{sure:.2%}"})
-        st.markdown(f"This photo has **{len(present(decoded))}** of {len(z)} labels: **{names(spec, decoded)}**.")
+        read = plain(encoding.names(decoded))
+        st.markdown(f"This photo has **{len(encoding.present(decoded))}** of {len(z)} labels: **{read}**.")
     with picture:
-        st.plotly_chart(lesson_figures.logits(z, thresholds, spec.labels, label), key="learn-logits")
+        st.plotly_chart(lecture.logits(z, thresholds, labels, label), key="learn-logits")
     return request
 
 
 def target() -> Request:
     """2: wanted labels are linear constraints on the logits."""
-    request, spec, z, _ = _example()
-    assert isinstance(request.target, tuple)
-    first = present(np.array(request.target))
+    request, encoding, z, decoded = _example()
+    now, labels = Prediction(z, decoded), encoding.labels
+    first = encoding.chosen(request.target, now)
     text, picture = _halves()
     with text:
         st.markdown("Choose the labels that you want. Each label, wanted or unwanted, asks **one thing of one logit**:")
         st.latex(r"s_j\,(z_j - \tau_j) \ge 0")
         st.latex(r"s_j = \begin{cases} +1 & \text{wanted} \\ -1 & \text{unwanted} \end{cases}")
+        key = keep("learn-wanted", first)
         wanted = st.pills(
-            "Wanted labels", range(len(z)), selection_mode="multi", default=first,
-            format_func=spec.labels.__getitem__, key=keep("learn-wanted", first), wrap=True,
+            "Wanted labels", range(len(z)), selection_mode="multi", default=kept(key),
+            format_func=lambda i: plain(labels[i]), key=key, wrap=True,
         )  # fmt: skip
-        asked = tuple(i in wanted for i in range(len(z)))
-        values = margins(spec, asked, z)
+        asked = encoding.asking(wanted, now)
+        values = encoding.margins(z, asked)
         _metrics(
             {"Violated constraints": f"{(values < 0).sum()} of {len(values)}", "Worst margin": f"{values.min():.2f}"}
         )
         st.markdown("All of them together are the **target region** of the logits, with flat borders:")
         st.latex(r"\{\, z : A z \ge h \,\}")
         st.caption(
-            "Other networks only have other rows in A. One class t of many: $(e_t - e_i)·z ≥ 0$ for each rival i. "
-            "Codewords: $(c_t - c_i)·z ≥ 0$."
+            "Other networks have other rows in A. One class t of many: $(e_t - e_i)·z ≥ 0$ for each rival i. "
+            "Codewords: $(c_t - c_i)·z ≥ 0$, which is what the attack aims at; their decoder sees $\\tanh z$, which "
+            "bends the borders."
         )
     with picture:
-        st.plotly_chart(lesson_figures.margins(values, spec.labels), key="learn-margins")
+        st.plotly_chart(lecture.constraint_bars(values, encoding.labels), key="learn-margins")
     return replace(request, target=asked)
 
 
 def linear() -> Request:
     """3: the network against its linear model along the cheapest perturbation."""
-    request, spec, z, _ = _example()
+    request, encoding, z, _ = _example()
     space = example_space().space
     place = int(np.abs(space.pull).argmax())
     logit = int(space.index[place])
@@ -125,7 +135,8 @@ def linear() -> Request:
         return request
     with text:
         lengths = seen.factors.tolist()
-        t = st.select_slider("Look as far as t =", lengths, 1.0, "{:.3g}".format, keep("learn-t", 1.0))
+        key = keep("learn-t", 1.0)
+        t = st.select_slider("Look as far as t =", lengths, kept(key), "{:.3g}".format, key)
         error = errors(seen, logit)[lengths.index(t)]
         size = space.cheapest.length
         _metrics({"Error of the linear model": f"{error:.1%}", "Length of t δ, pixels": f"{t * size:.4f}"})
@@ -136,14 +147,14 @@ def linear() -> Request:
             f"model promises {seen.predicted[-1, logit]:+.2f}, and **{seen.actual[-1, logit]:+.2f}** comes."
         )
     with picture:
-        figure = lesson_figures.ray(seen, logit, float(z[logit]), logit_names(spec)[logit], t)
+        figure = lecture.ray(seen, logit, float(z[logit]), encoding.logit_names[logit], t)
         st.plotly_chart(figure, key="learn-ray")
     return request
 
 
 def cheapest() -> Request:
     """4: the nearest point of the region, the cheapest, and all between them."""
-    request, spec, _, _ = _example()
+    request, encoding, _, _ = _example()
     measured = example_space()
     space, section = measured.space, section_through_points(measured.space)
     text, picture = _halves()
@@ -154,7 +165,8 @@ def cheapest() -> Request:
         )
         st.latex(r"\lVert\delta\rVert = \sqrt{d^{\top} (J J^{\top})^{-1} d}")
         st.markdown("which is equal on an **ellipse**. Where it touches the region is the **cheapest** point, $r^*$.")
-        weight = st.slider("From r′ (0) to r∗ (1)", 0.0, 1.0, 0.5, 0.05, key=keep("learn-weight", 0.5))
+        key = keep("learn-weight", 0.5)
+        weight = st.slider("From r′ (0) to r∗ (1)", 0.0, 1.0, kept(key), 0.05, key=key)
         point = (1 - weight) * section.nearest + weight * section.cheapest
         cost, far = section.effort(point), float(np.linalg.norm(point - section.z))
         _metrics({"Distance, logits": f"{far:.2f}", "Cost, pixels": f"{cost:.3f}"})
@@ -168,15 +180,15 @@ def cheapest() -> Request:
             f"(mean cosine {alike:.2f}, signs aside)."
         )
     with picture:
-        drawn = replace(shown(spec, measured, request.target, section, ACROSS, [], point), landed=())
-        figure = geometry_figures.plane(section, drawn).update_layout(legend_font_size=lesson_figures.TYPE)
+        drawn = replace(shown(encoding, measured, request.target, section, ACROSS, [], point), landed=())
+        figure = plane(section, drawn).update_layout(legend_font_size=lecture.TYPE)
         st.plotly_chart(figure, key="learn-plane")
     return request
 
 
 def walk() -> Request:
     """5: Algorithm 1 on the stored example."""
-    request, spec, z, decoded = _example()
+    request, encoding, z, decoded = _example()
     result, landing = _result(), example_space().cheapest
     text, picture = _halves()
     walked = [step for step in result.steps if step.phase == Phase.WALK]
@@ -189,9 +201,10 @@ def walk() -> Request:
         st.latex(r"\delta^* = \arg\min \tfrac12 \lVert\delta\rVert^2 \;\text{ s.t. }\; A(z + J\delta) \ge h")
         st.latex(r"x \leftarrow x + \varepsilon\, \delta^* / \lVert\delta^*\rVert")
         last = len(result.steps)
-        update = st.slider("Update", 0, last, last, key=keep("learn-update", last))
+        key = keep("learn-update", last)
+        update = st.slider("Update", 0, last, kept(key), key=key)
         step = result.steps[update - 1] if update else None
-        worst = step.values.min() if step else margins(spec, request.target, z).min()
+        worst = step.margin if step else encoding.margins(z, request.target).min()
         facts = {"Worst margin": f"{worst:.2f}", "Length, pixels": f"{step.l2 if step else 0.0:.3f}"}
         if step and step.certificate:
             facts["Duality gap"] = f"{step.certificate.gap:.0e}"
@@ -201,17 +214,19 @@ def walk() -> Request:
             if np.isinf(landing.factor)
             else ""
         )
+        at_once, in_steps = (plain(encoding.names(each.decoded)) for each in (landing, result))
+        length = dict(request.settings.own)["step"]
         st.markdown(
-            f"The whole step at once reads as **{names(spec, landing.decoded)}**{never}. "
-            f"**{len(walked)} steps of {request.settings.step:g}** and {halvings} halvings of the last one read as "
-            f"**{names(spec, result.decoded)}**, at length **{result.distortion.l2:.3f}**. The largest duality gap of "
-            f"all is {gap:.0e}: each step is the shortest for its linear model, though not for the network."
+            f"The whole step at once reads as **{at_once}**{never}. **{len(walked)} steps of {length}** "
+            f"and {halvings} halvings of the last one read as "
+            f"**{in_steps}**, at length **{result.distortion.l2:.3f}**. The largest duality gap "
+            f"of all is {gap:.0e}: each step is the shortest for its linear model, though not for the network."
         )
     with picture:
         image, read = (step.image, step.decoded) if step else (result.original, decoded)
-        views.curves(spec, request.target, list(result.steps), update)
+        moments.charts(encoding, request.target, z, result.trace, result.steps, update)
         with st.container(width=240):
-            show(to_picture(image), f"Update {update} reads as {names(spec, read)}")
+            show(to_picture(image), f"Update {update} reads as {encoding.names(read)}")
     return request
 
 
@@ -219,11 +234,12 @@ def lazy() -> Request:
     """6: constraint generation on the network with the most classes."""
     spec = MODELS[MANY]
     photo = next(each for each in samples(spec.samples).values() if each.name == EXAMPLE_PHOTO)
-    request = Request(MANY, photo.digest, spec.labels.index(FAR), Settings())
+    encoding = spec.encoding
+    request = Request(MANY, photo.digest, encoding.from_link([FAR], [], free=False), Settings())
     text, picture = _halves()
     with text:
         st.markdown(
-            f"With {len(spec.labels)} classes, the whole Jacobian takes {spec.outputs} backward passes at each step. "
+            f"With {len(encoding.labels)} classes, the whole Jacobian takes {encoding.n} backward passes at each step. "
             "But few constraints bind. **Ask for a few rows, solve, predict the rest:**"
         )
         st.latex(r"\delta_S = \arg\min \tfrac12 \lVert\delta\rVert^2 \;\text{ s.t. }\; A_S(z + J\delta) \ge h_S")
@@ -235,7 +251,8 @@ def lazy() -> Request:
         return request
     with text:
         last = len(made.rounds)
-        number = st.select_slider("Round", range(1, last + 1), 1, key=keep("learn-round", 1)) if last > 1 else 1
+        key = keep("learn-round", 1)
+        number = st.select_slider("Round", range(1, last + 1), kept(key), key=key) if last > 1 else 1
         this = made.rounds[number - 1]
         rows, missed = int(this.asked.sum()), int(this.violated.sum())
         _metrics({"Rows asked for": f"{rows} of {len(this.asked)}", "Others violated": f"{missed}"})
@@ -252,9 +269,9 @@ def lazy() -> Request:
             f"**{made.outputs / made.backward:.0f} times fewer**."
         )
     with picture:
-        figure = lesson_figures.generation(made, number - 1, constraint_names(spec, request.target))
+        figure = lecture.generation(made, number - 1, encoding.constraint_names(request.target))
         st.plotly_chart(figure, key="learn-rows")
-        st.caption(f"The same photo, to be read as {wish(spec, request.target)}. A mark is a rival class.")
+        st.caption(f"The same photo, to be read as {plain(encoding.wish(request.target))}. A mark is a rival class.")
     return request
 
 
@@ -268,12 +285,6 @@ LESSONS = (
 )
 
 
-def margins(spec: ModelSpec, wanted: Any, z: Floats) -> Floats:
-    """s (z - tau) (n,) of a multi-label model: how far each logit is on the right side of its threshold."""
-    values: Floats = np.where(np.array(wanted) == 1, 1.0, -1.0) * (z - np.array(spec.thresholds))
-    return values
-
-
 def errors(seen: Ray, logit: int) -> Floats:
     """(s,) error of the linear model of one logit along a ray, as a part of the change that it predicts."""
     return np.abs(seen.actual[:, logit] / seen.predicted[:, logit] - 1)
@@ -285,10 +296,12 @@ def honest_until(seen: Ray, logit: int) -> float:
     return float(seen.factors[within][-1]) if within.any() else 0.0
 
 
-def _example() -> tuple[Request, ModelSpec, Floats, NDArray[Any]]:
-    """The stored example: its request, its model, and the photo's logits and labels."""
+def _example() -> tuple[Request, MultiLabel, Floats, NDArray[Any]]:
+    """The stored example: its request, its model's encoding, and the photo's logits and labels."""
     request, result = example().request, _result()
-    return request, MODELS[request.model], result.logits_before, result.decoded_before
+    encoding = MODELS[request.model].encoding
+    assert isinstance(encoding, MultiLabel)  # the lecture begins with thresholds
+    return request, encoding, result.logits_before, result.decoded_before
 
 
 def _result() -> Any:
@@ -311,36 +324,34 @@ def _measured(model: str, start: Callable[[], Future[Outcome]], place: Any) -> O
             wait_for(MODELS[model])
             return None
         asked = start()
-        if not asked.done():
+        if not asked.done() or failed(asked):
             st.fragment(watch, run_every=POLL)(asked, "Asking the network. This takes a few seconds.")
             return None
         try:
             return asked.result()
         except Halt as halt:
-            st.warning(halt.detail)
+            st.warning(plain(halt.detail))
             return None
 
 
-@st.cache_resource(max_entries=4)
 def _looking_along(model: str, photo: str) -> Future[Ray]:
-    return in_background(_look_along, model, photo)
+    return measurements.ask(("along", model, photo), lambda: _look_along(model, photo))
 
 
 def _look_along(model: str, photo: str) -> Ray:
-    from ui.experiments import look_along
+    from lab.probes import look_along
 
     spec = MODELS[model]
     picture = spec.preprocessing(samples(spec.samples)[photo].image)
     return look_along(models().request(model).result(), picture, example_space().space.cheapest.delta)
 
 
-@st.cache_resource(max_entries=4)
 def _generating(request: Request) -> Future[Generation]:
-    return in_background(_generate, request)
+    return measurements.ask(("generation", request), lambda: _generate(request))
 
 
 def _generate(request: Request) -> Generation:
-    from ui.experiments import generate
+    from lab.probes import generate
 
     spec = MODELS[request.model]
     picture = spec.preprocessing(samples(spec.samples)[request.photo].image)

@@ -5,20 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import streamlit as st
 from numpy.typing import NDArray
 from PIL import Image
 
 from jma_core.records import AttackResult
+from lab.photos.uploads import Photo, read_photo
+from lab.pictures import as_png, to_picture
+from lab.request import Request
+from lab.runs.attack_run import AttackRun
+from lab.runs.pool import models
+from lab.store import Row
 from models.cards import ModelSpec
 from models.photos import Preprocessing, shrunk
-from ui.backend import models
-from ui.images import as_png, to_picture
-from ui.request import Request
-from ui.runner import AttackRun
-from ui.state import forget, photos, prefer, remember, runs
-from ui.store import Row
-from ui.uploads import Photo, read_photo
+from ui.shell.session import forget, photos, prefer, remember, runs, session
 
 NOTE = "The photo of this run is not at hand any more. This is the picture that was attacked, as the run has kept it"
 AROUND = "; around it, its edges go on, since the network cuts its pictures from the middle of a photo"
@@ -41,7 +40,7 @@ def reopen(request: Request, result: AttackResult) -> None:
     photo = photos(spec.samples).get(request.photo)
     if photo is None or not np.array_equal(_attacked_of(photo, spec, request), picture):
         photo = _restored(picture, None if request.canvas.native else spec.preprocessing)
-        st.session_state["restored"] = photo
+        session().lasting.restored = photo
         request = replace(request, photo=photo.digest)
     if not ((live := runs().get(request)) and live.busy):
         forget(request)
@@ -56,10 +55,6 @@ def _attacked_of(photo: Photo, spec: ModelSpec, request: Request) -> NDArray[np.
 
 def _restored(picture: NDArray[np.uint8], preprocessing: Preprocessing | None) -> Photo:
     """A photo of which the preprocessing gives this picture, bit for bit; without one, the picture itself."""
-    if preprocessing:
-        side = round(preprocessing.size / preprocessing.crop)
-        (width, height), (left, top) = preprocessing.frame((side, side))  # resized to its own size: left as it is
-        beyond = [(top, height - top - picture.shape[0]), (left, width - left - picture.shape[1]), (0, 0)]
-        picture = np.pad(picture, beyond, mode="edge")
-    note = NOTE + AROUND * bool(preprocessing and not preprocessing.squash) + "."
-    return replace(read_photo(as_png(Image.fromarray(picture)), "stored.png"), note=note)
+    photo = preprocessing.around(picture) if preprocessing else Image.fromarray(picture)
+    note = NOTE + AROUND * (photo.size != picture.shape[1::-1]) + "."
+    return replace(read_photo(as_png(photo), "stored.png"), note=note)

@@ -10,14 +10,22 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from models.cards import ModelSpec
-from ui.backend import Prediction, measuring, models, predict
-from ui.controls import choose_model, choose_photo
-from ui.images import show
-from ui.request import Measured, Target
-from ui.state import example, example_space, runs
-from ui.uploads import Photo
+from lab.markup import plain
+from lab.photos.samples import samples
+from lab.photos.uploads import Photo
+from lab.request import Measured
+from lab.runs.example import example, example_space
+from lab.runs.measurements import failed, measuring
+from lab.runs.pool import models
+from models.cards import ModelSpec, said
+from models.encodings import Prediction, Target
+from ui.parts.controls import choose_model, choose_photo
+from ui.parts.pictures import show
+from ui.shell.cached import predict
+from ui.shell.session import runs
 
+ANY = "photos"
+"""The samples of networks for photos of all sorts."""
 POLL = 0.5  # seconds between looks at what runs in the background: an attack, or a network that loads
 
 
@@ -33,26 +41,41 @@ class Scene:
 
 
 def set_scene(title: str) -> Scene | None:
-    """Choose model and photo in the sidebar. None, with the photo on the page, as long as the model has not spoken."""
+    """Choose model and photo in the sidebar. None, with the photo on the page, until the model has spoken."""
     with st.sidebar:
         spec = choose_model()
         photo = choose_photo(spec)
     picture = spec.preprocessing(photo.image)
     st.title(title)
+    st.caption(plain(f"Photo: {photo.name}{strangeness(spec, photo)}"))
     now = first_sight(spec, photo.digest, picture)
-    if now is not None:
+    if now is not None and np.isfinite(now.logits).all():
         return Scene(spec, photo, picture, now)
     show(picture, f"{photo.name}, as the network will see it")
-    wait_for(spec)
+    if now is None:
+        wait_for(spec)
+    else:
+        st.error(
+            "The network's logits for this photo are not all finite numbers, so that it reads nothing in it. "
+            "Choose another photo or another model."
+        )
     return None
+
+
+def strangeness(spec: ModelSpec, photo: Photo) -> str:
+    """What to bear in mind of a photo that is none of the pictures that a network for one kind of them was made for."""
+    if spec.samples == ANY or photo.digest in samples(spec.samples):
+        return ""
+    return f". This network knows one kind of picture, and names something of it whatever it is shown: {spec.summary}"
 
 
 def first_sight(spec: ModelSpec, digest: str, picture: Any) -> Prediction | None:
     """What the model says of the photo: from a stored attack, or from the network once it is loaded; else None."""
     for run in runs().values():
-        if run.result and (run.request.model, run.request.photo) == (spec.name, digest):
-            return Prediction(run.result.logits_before, run.result.decoded_before)
-    return predict(spec.name, digest, picture) if models().ready(spec.name) else None
+        asked = run.request
+        if run.result and not asked.canvas.native and (asked.model, asked.photo) == (spec.name, digest):
+            return spec.encoding.answering(Prediction(run.result.logits_before, run.result.decoded_before))
+    return predict(spec.name, picture) if models().ready(spec.name) else None
 
 
 def logit_space(spec: ModelSpec, digest: str, target: Target, picture: Any) -> Future[Measured] | None:
@@ -65,9 +88,17 @@ def logit_space(spec: ModelSpec, digest: str, target: Target, picture: Any) -> F
     return measuring(spec.name, digest, target, picture) if models().ready(spec.name) else None
 
 
-def watch(asked: Future[Any], said: str) -> None:
-    """Say what is awaited, and redraw the page when it is there. To be drawn every POLL seconds, as a fragment."""
-    st.info(said, icon=":material/hourglass_top:")
+def watch(asked: Future[Any], awaited: str) -> None:
+    """Say what is awaited, and redraw the page when it is there; or say that it failed, until the page is redrawn.
+
+    To be drawn every POLL seconds, as a fragment.
+    """
+    if asked.done() and failed(asked):
+        st.error(plain(f"This could not be measured: {said(asked.exception())}"))
+        if st.button("Try again", icon=":material/replay:"):
+            st.rerun()
+        return
+    st.info(awaited, icon=":material/hourglass_top:")
     if asked.done():
         st.rerun()
 
@@ -78,7 +109,7 @@ def wait_for(spec: ModelSpec) -> None:
     For a page that was drawn without the network, even if that has come since.
     """
     if problem := models().problem(spec.name):
-        st.error(f"This model cannot be used. {problem}")
+        st.error(plain(f"This model cannot be used. {problem}"))
     else:
         st.fragment(_look_again, run_every=POLL)(spec.name)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,13 +10,11 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from jma_core.metrics import distortion
-from jma_core.records import Phase, Step
-from models.cards import ModelSpec
-from ui import figures
-from ui.backend import Prediction
-from ui.readout import constraint_names
-from ui.request import Target
-from ui.runner import AttackRun
+from jma_core.records import Phase, Step, Trace
+from lab.curves import curves, left_out
+from lab.runs.attack_run import AttackRun
+from models.encodings import Encoding, Prediction, Target
+from ui.figures import attack as figures
 
 Floats = NDArray[np.floating]
 TITLES = {
@@ -28,8 +27,8 @@ TITLES = {
 
 
 @dataclass(frozen=True)
-class Frame:
-    """One moment of an attack: update 0 is the original, update i the i-th step."""
+class Moment:
+    """The original, at update 0, or an attack after the step of a number, at the update of that number."""
 
     update: int
     title: str
@@ -38,36 +37,33 @@ class Frame:
     step: Step | None
 
 
-def frames(run: AttackRun | None, original: Floats, now: Prediction) -> list[Frame]:
-    """Every moment of an attack so far, the original first."""
-    steps = run.steps if run else []
+def moments_of(run: AttackRun | None, original: Floats, now: Prediction) -> list[Moment]:
+    """Every moment of an attack so far that is kept, the original first."""
+    steps = run.steps if run else ()
     later = [
-        Frame(i, f"{i}: {TITLES[step.phase]}", step.image, Prediction(step.logits, step.decoded), step)
-        for i, step in enumerate(steps, start=1)
+        Moment(s.number, f"{s.number}: {TITLES[s.phase]}", s.image, Prediction(s.logits, s.decoded), s) for s in steps
     ]
-    return [Frame(0, "0: original", original, now, None), *later]
+    return [Moment(0, "0: original", original, now, None), *later]
 
 
-def best_frame(run: AttackRun | None, moments: list[Frame]) -> Frame:
-    """The frame to look at first: the result's once there is one, else the latest."""
-    if run is None or run.result is None:
-        return moments[-1]
-    best = run.result.best
-    return next(frame for frame in moments if frame.step is best)
+def best_update(run: AttackRun | None, moments: list[Moment]) -> int:
+    """The update to look at first: the result's once there is one, else the latest."""
+    return moments[-1].update if run is None or run.result is None else run.result.update
 
 
-def metrics(original: Frame, frame: Frame) -> None:
+def metrics(original: Moment, moment: Moment) -> None:
     """How large the perturbation is, and what it cost."""
-    size = distortion(original.image, frame.image)
+    size = distortion(original.image, moment.image)
     psnr = "∞" if np.isinf(size.psnr) else f"{size.psnr:.1f}"
     rows = {
         "L2": f"{size.l2:.3f}",
         "L∞": f"{size.linf:.4f} ({size.linf * 255:.1f} / 255)",
+        "L0": f"{size.l0} of {original.image.size} values",
         "MSE": f"{size.mse:.2e}",
         "PSNR": f"{psnr} dB",
         "SSIM": f"{size.ssim:.4f}",
     }
-    if step := frame.step:
+    if step := moment.step:
         rows |= {
             "Backward passes": str(step.backward),
             "Forward passes": str(step.forward),
@@ -78,11 +74,15 @@ def metrics(original: Frame, frame: Frame) -> None:
             rows["Active constraints"] = f"{len(step.active)} of {certificate.total}"
             rows["Optimal to"] = f"{worst:.0e}" if certificate.holds() else f"not certified ({worst:.0e})"
     st.table({"measure": list(rows), "value": list(rows.values())}, hide_index=True, border="horizontal")
-    st.caption("Pixels run from 0 to 1. “Optimal to” certifies the step for the linearised network, not the network.")
+    certified = " “Optimal to” certifies the step for the linearised network, not the network." * ("Optimal to" in rows)
+    st.caption(f"Pixels run from 0 to 1.{certified}")
 
 
-def curves(spec: ModelSpec, target: Target, steps: list[Step], shown: int) -> None:
-    """Margins and norm over the updates."""
+def charts(encoding: Encoding, target: Target, before: Floats, trace: Trace, steps: Sequence[Step], shown: int) -> None:
+    """Margins and norm over the updates, from an original with logits ``before``."""
+    drawn = curves(encoding, target, before, trace, steps)
     left, right = st.columns(2)
-    left.plotly_chart(figures.margins(steps, constraint_names(spec, target), shown), key="margins")
-    right.plotly_chart(figures.norms(steps, shown), key="norms")
+    left.plotly_chart(figures.margin_chart(drawn, trace.phase, encoding.unit, shown), key="margins")
+    right.plotly_chart(figures.norm_chart(drawn, trace.phase, shown), key="norms")
+    if said := left_out(trace, steps):
+        st.caption(said)

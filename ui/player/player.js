@@ -1,4 +1,4 @@
-// The player of the attack lab. ui/player.py says what it is sent; what it shows is its own affair until that changes.
+// The player of the attack lab. player.py says what it is sent; what it shows is its own affair until that changes.
 
 const STILL = matchMedia("(prefers-reduced-motion: reduce)");
 const PACE = { moving: 350, still: 1000 }; // milliseconds an update while playing
@@ -7,17 +7,25 @@ const REST = 200; // milliseconds after the last key until the page follows
 const ROWS = 60; // of the table, at once
 const KEPT = 128; // parcels
 const SMALL = 128; // pictures with shorter sides, in pixels, show their pixels
-const PATIENCE = 500; // milliseconds until what has not come is asked for
+const PATIENCE = 500; // milliseconds until what has not come is asked for; twice as many until it is asked for again
 const STILLNESS = "Because this device asks for less motion, Play shows one update a second and there is no flicker.";
 const PLAIN = "data:image/gif;base64,R0lGODlhAQABAAAAACw=";
 
 const parcels = new Map(); // what has come, by its digest; the one used longest ago first
 const players = new WeakMap(); // by the element that holds them
+let latest = null; // of them
+const NOBODY = "body, [data-testid=stMain]"; // has the keyboard when nothing else has
+
+document.addEventListener("keydown", (event) => {
+  const ours = ["ArrowLeft", "ArrowRight", " "].includes(event.key) && event.target.matches(NOBODY);
+  if (ours && latest?.root.isConnected) latest.press(event);
+});
 
 export default function mount({ data: [data], parentElement, setStateValue, setTriggerValue }) {
   const player = players.get(parentElement) ?? new Player(parentElement);
   players.set(parentElement, player);
-  player.tell = (update) => setStateValue("at", { id: data.id, update });
+  latest = player;
+  player.tell = () => setStateValue("at", { id: data.id, update: player.follows ? null : player.update });
   player.ask = (missing) => setTriggerValue("missing", missing);
   player.receive(data);
   return () => player.pause();
@@ -47,6 +55,7 @@ class Player {
     this.pictures.over = this.picture("attacked", "over");
     this.stage = this.find(".stage");
     this.scrub = this.find(".scrub");
+    this.patience = PATIENCE;
     this.divide(50);
     this.listen();
   }
@@ -81,18 +90,23 @@ class Player {
     keep(data.parcels);
     this.needed = [data.labels, ...data.film.map((moment) => moment.parcel)];
     if (this.missing().length) {
-      this.asking ??= setTimeout(() => this.complain(), PATIENCE);
+      this.asking ??= setTimeout(() => this.complain(), this.patience);
       return;
     }
+    this.patience = PATIENCE;
     letGo();
+    if (data.version === this.version) return;
     const fresh = data.id !== this.id;
+    const at = fresh ? data.shown : this.follows ? data.lead : this.update; // the page may not know of the last key yet
+    if (fresh) this.pause();
     this.id = data.id;
+    this.version = data.version;
+    this.live = data.live;
     this.film = data.film.map((moment) => ({ ...moment, ...parcels.get(moment.parcel) }));
-    if (!fresh) return;
-    this.pause();
     this.set(data);
     this.table.about(parcels.get(data.labels), this.film);
-    this.goTo(this.nearest(data.shown));
+    this.goTo(this.nearest(at));
+    if (this.update !== at) this.rest();
   }
 
   missing() {
@@ -101,6 +115,7 @@ class Player {
 
   complain() {
     this.asking = null;
+    this.patience *= 2;
     const missing = this.missing();
     if (missing.length) this.ask(missing);
   }
@@ -119,8 +134,13 @@ class Player {
     return away.indexOf(Math.min(...away));
   }
 
+  get update() {
+    return this.film[this.index].update;
+  }
+
   goTo(index) {
     this.index = Math.max(0, Math.min(index, this.film.length - 1));
+    this.follows = this.live && this.index === this.film.length - 1; // the attack, to what it will have reached
     this.draw();
   }
 
@@ -135,17 +155,17 @@ class Player {
 
   press(event) {
     const typed = { ArrowLeft: "back", ArrowRight: "on", Home: "first", End: "last", " ": "play" }[event.key];
-    const own = event.target === this.scrub || event.target === this.find(".player");
+    const own = event.target === this.scrub || event.target === this.find(".player") || event.target.matches(NOBODY);
     const button = event.target.matches("button") && event.key !== " ";
-    if (!typed || !(own || button) || this.film.length === 1 || event.altKey || event.ctrlKey || event.metaKey) return;
+    if (!typed || !(own || button) || !(this.film?.length > 1) || event.altKey || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
     this.go(typed);
   }
 
   rest() {
     clearTimeout(this.resting);
-    this.scrub.value = this.film[this.index].update;
-    this.resting = setTimeout(() => this.tell(this.film[this.index].update), REST);
+    this.scrub.value = this.update;
+    this.resting = setTimeout(() => this.tell(), REST);
   }
 
   // --- playing
@@ -280,11 +300,11 @@ class Labels {
   }
 
   order() {
-    const { margins } = this.moment;
+    const { clearances } = this.moment;
     const { names } = this.labels;
     return {
       asked: (a, b) => this.changes[b] - this.changes[a] || this.likely[b] - this.likely[a],
-      margin: (a, b) => margins[a] - margins[b],
+      margin: (a, b) => clearances[a] - clearances[b],
       name: (a, b) => names[a].localeCompare(names[b]),
     }[this.sort.value];
   }
@@ -298,7 +318,7 @@ class Labels {
     const [gauge, level, mark, percent] = [make("span", "gauge"), make("i"), make("b"), make("span", "percent")];
     gauge.setAttribute("aria-hidden", "true");
     mark.style.left = `${100 * this.original.sure[i]}%`;
-    wanted.textContent = { 1: "yes", 0: "no", "-1": "either" }[this.labels.wanted[i]];
+    wanted.textContent = this.labels.places[i] ?? { 1: "yes", 0: "no", "-1": "either" }[this.labels.wanted[i]];
     gauge.append(level, mark);
     sure.append(gauge, percent);
     line.append(name, ...cells);
@@ -306,16 +326,16 @@ class Labels {
   }
 
   fill(row, i) {
-    const { scores, margins, sure, outcomes } = this.moment;
-    row.now.textContent = this.there.has(i) ? "yes" : "no";
+    const { scores, clearances, sure, outcomes, ranks } = this.moment;
+    row.now.textContent = ranks ? `rank ${ranks[i]}` : this.there.has(i) ? "yes" : "no";
     row.score.textContent = rounded(scores[i]);
-    row.margin.textContent = rounded(margins[i]);
+    row.margin.textContent = rounded(clearances[i]);
     row.level.style.width = `${100 * sure[i]}%`;
-    row.percent.textContent = `${(100 * sure[i]).toFixed(1)}%`;
+    row.percent.textContent = sure[i] === null ? "–" : `${(100 * sure[i]).toFixed(1)}%`;
     row.outcome.textContent = this.labels.outcomes[outcomes[i]];
   }
 }
 
 function rounded(value) {
-  return value.toFixed(2).replace("-", "−");
+  return value === null ? "–" : value.toFixed(2).replace("-", "−");
 }

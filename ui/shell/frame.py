@@ -6,17 +6,36 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from ui.state import forget_widgets
+from ui.shell.housekeeping import COOKIE, present
+from ui.shell.session import forget_widgets, session
 
 STYLE = """<style>
 [data-testid="stBaseButton-primary"] {background: #0b5fad; border-color: #0b5fad}
 [data-testid="stBaseButton-primary"]:hover {background: #094d8c; border-color: #094d8c}
+[data-testid="stMultiSelectTagsContainer"] [data-tag] {background-color: #0b5fad}
 [data-testid="stMarkdownContainer"] .katex-display.katex-display {overflow: visible}
 [data-testid="stMainBlockContainer"] {padding-top: 4.25rem}
 [class*="st-key-photo-"] button {padding-inline: 0.25rem}
+.st-key-tab-token {display: none}
+:is([data-testid="stTopNavLink"], [data-testid="stSidebarNavLink"]):focus-visible {outline: 2px solid}
+.js-plotly-plot text:is([class$="title"], .legendtext, .annotation-text),
+.js-plotly-plot :is(.xtick, .ytick, .cbaxis) text {fill: currentColor !important}
 </style>"""
-"""White text needs a darker blue than the dark theme's; formulas, which fit, would scroll by a pixel or two. Projectors
-have no room for Streamlit's six lines above a title, nor the button under a small photo for its margins."""
+"""White text needs a darker blue than the dark theme's; formulas, which fit, would scroll by a pixel or two. Axes of
+charts have a contrast of 3.7 in Streamlit's grey. Projectors have no room for Streamlit's six lines above a title, nor
+the button under a small photo for its margins. A link of the navigation that has the keyboard would be a shade darker
+than the page, which nobody sees."""
+
+
+_name_on_leaving = st.components.v2.component(
+    "tab",
+    js="""export default ({ data }) => {
+        const leave = () => { document.cookie = `${data[0]}=${data[1]}; max-age=15; path=/; SameSite=Strict` }
+        addEventListener('pagehide', leave)
+        return () => removeEventListener('pagehide', leave)
+    }""",
+)
+"""When its page is unloaded a tab leaves its token in a cookie, by which the page that is loaded next is known."""
 
 
 def frame() -> None:
@@ -24,18 +43,21 @@ def frame() -> None:
     st.set_page_config(page_title="JMA Lab", page_icon="assets/icon.png", layout="wide", initial_sidebar_state=340)
     pages = [
         st.Page("pages/attack_lab.py", title="Attack lab", icon=":material/target:", default=True),
+        st.Page("pages/compare.py", title="Compare", icon=":material/leaderboard:", url_path="compare"),
         st.Page("pages/geometry.py", title="Geometry", icon=":material/architecture:", url_path="geometry"),
         st.Page("pages/learn.py", title="Learn", icon=":material/school:", url_path="learn"),
         st.Page("pages/runs.py", title="Runs", icon=":material/history:", url_path="runs"),
         st.Page("pages/models.py", title="Models", icon=":material/category:", url_path="models"),
     ]
     st.html(STYLE)
+    tab, mine = present(), session()
     page = st.navigation(pages, position="top")
-    if st.session_state.get("page") != page.title:
-        st.session_state["page"] = page.title
+    if mine.page != page.title:
+        mine.page = page.title
         forget_widgets()  # those of the page before: here they are other widgets, and take their values from keep()
-    st.session_state["framed"] = True
+    mine.framed = True
     page.run()
+    _name_on_leaving(data=(COOKIE, tab), key="tab-token", height=0)
 
 
 def framed(main: Callable[[], None]) -> None:
@@ -44,7 +66,8 @@ def framed(main: Callable[[], None]) -> None:
     The first deep link to a cold server makes Streamlit run the page's own file without app.py, by the address's name,
     or say "page not found" if no file in pages/ has that name. So files are named like addresses, and draw the frame.
     """
-    if st.session_state.pop("framed", False):
+    if session().framed:
+        session().framed = False
         main()
     else:
         frame()

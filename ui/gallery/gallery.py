@@ -1,0 +1,121 @@
+"""Original, attacked pictures and perturbations of several attacks in one grid, in the browser.
+
+One slider moves all attacks along the gradients they have spent, one sets the gain of all perturbations; zoom and pan
+are the same for all, down to single pixels, whose values are told. The server is asked for nothing meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from jma_core.records import AttackResult
+from lab.comparison import Contender
+from lab.pictures import BLUE, MIDDLE, ORANGE, data_url, to_picture
+from lab.request import Request
+from models.encodings import Encoding
+from ui.player.player import FAST, choose, reduced
+from ui.shell.cached import fingerprint
+
+Floats = NDArray[np.floating]
+FILM_BYTES = 6_000_000
+"""What all frames may take together as they are sent."""
+MOST_FRAMES = 12
+"""Of one attack."""
+LEVELS, COARSE = 127, 15
+"""Of a change, on either side of none: of a result, and of the moments before it, which so take half the bytes."""
+
+_component = st.components.v2.component(
+    "jma_gallery", **{kind: Path(__file__).with_suffix(f".{kind}").read_text("utf-8") for kind in ("html", "css", "js")}
+)
+
+
+def hang(encoding: Encoding, names: Sequence[str], contenders: Sequence[Contender]) -> None:
+    """Put the gallery of these attacks on the page."""
+    _component(key="gallery", data=(gallery(encoding, names, contenders),))  # a tuple as in ui/player/player.py
+
+
+def gallery(encoding: Encoding, names: Sequence[str], contenders: Sequence[Contender]) -> dict[str, Any]:
+    """What the browser is sent of attacks on one picture.
+
+    ``original`` is a picture, with what it ``reads`` as; of each of the ``attacks`` there are ``frames`` in the order
+    of the gradients ``spent``, the last of them its result. ``most`` are the gradients of the longest, ``gain`` is one
+    that suits all, ``colours`` are those of darker, none and brighter, and ``version`` changes with all of it.
+    """
+    original = contenders[0].result
+    room = FILM_BYTES // len(contenders)
+    attacks = [
+        {"name": name, "frames": frames(each.request, encoding, each.result, room)}
+        for name, each in zip(names, contenders, strict=True)
+    ]
+    strongest = max((frame["scale"] for attack in attacks for frame in attack["frames"][-1:]), default=0.0)
+    told = {
+        "original": {
+            "url": data_url(Image.fromarray(to_picture(reduced(original.original))), FAST),
+            "reads": encoding.names(original.decoded_before),
+        },
+        "attacks": attacks,
+        "most": max(each.result.backward for each in contenders),
+        "gain": float(np.clip(2 / strongest, 1, 1000)) if strongest else 1.0,
+        "colours": [colour.tolist() for colour in (BLUE, MIDDLE, ORANGE)],
+        "note": note(original.original),
+    }
+    return told | {"version": blake2b(repr(told).encode(), digest_size=12).hexdigest()}
+
+
+@st.cache_resource(
+    max_entries=32,
+    show_spinner=False,
+    hash_funcs={AttackResult: lambda result: fingerprint(result.image)},
+)
+def frames(request: Request, _encoding: Encoding, result: AttackResult, room: int) -> list[dict[str, Any]]:
+    """The result of an attack, and before it as many of its moments as there is room for, in bytes."""
+    original, spent = result.original, result.backward
+    end = frame(original, result.image, LEVELS) | told_of(spent, "result", result.distortion.l2)
+    before = {step.number: step for step in result.steps if step.backward < spent}
+    first = set(list(before)[:1])
+    many = min(MOST_FRAMES, 2 * room // len(end["url"])) - 2
+    moments = [before[number] for number in choose(before, first, set(), max(many, len(first)))]
+    told = [
+        frame(original, step.image, COARSE) | told_of(step.backward, f"update {step.number}", step.l2)
+        for step in moments
+    ]
+    reads = [_encoding.names(decoded) for decoded in (*(step.decoded for step in moments), result.decoded)]
+    return [each | {"reads": said} for each, said in zip((*told, end), reads, strict=True)]
+
+
+def frame(original: Floats, image: Floats, levels: int) -> dict[str, Any]:
+    """The change of each value, as a picture in which 128 - levels to 128 + levels stand for -scale to scale."""
+    change = reduced(image).astype(np.float64) - reduced(original)
+    scale = float(np.abs(change).max())
+    picture = np.round(change / (scale or 1.0) * levels).astype(np.int64) + 128
+    return {
+        "url": data_url(Image.fromarray(np.moveaxis(picture, 0, 2).astype(np.uint8)), FAST),
+        "scale": scale,
+        "levels": levels,
+    }
+
+
+def told_of(spent: int, title: str, l2: float) -> dict[str, Any]:
+    """What is said of a moment."""
+    return {"spent": spent, "title": title, "l2": f"{l2:.3f}"}
+
+
+def note(image: Floats) -> str:
+    """How to look at it, and how exact it is."""
+    how = (
+        "Below each picture its perturbation, all at one gain. Zoom with the buttons, a double click, or Ctrl and the "
+        "wheel; drag to move. Point at a pixel for its values, from 0 to 255, and in brackets what was added to them, "
+        f"rounded to {LEVELS} steps of the largest change (before the result to {COARSE})."
+    )
+    if reduced(image) is image:
+        return how
+    (_, height, width), (_, h, w) = image.shape, reduced(image).shape
+    return f"{how} Shown at {w} × {h} pixels, each the mean of those below it; the attacks work on {width} × {height}."

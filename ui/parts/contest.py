@@ -1,0 +1,174 @@
+"""What the page Compare is put together from: the picker of attacks, their pictures, table, chart, matrices, words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Any
+
+import streamlit as st
+
+from lab.comparison import (
+    MOST,
+    Contender,
+    Saved,
+    angles,
+    approach,
+    as_csv,
+    as_latex,
+    as_markdown,
+    first_attacks,
+    margins,
+    table,
+    telling,
+    verdict,
+    winners,
+)
+from lab.markup import plain
+from lab.request import Settings, offered
+from lab.runs.measurements import Measurements, failed
+from lab.runs.pool import models
+from models.cards import ModelSpec
+from ui.figures import comparison as figures
+from ui.parts import downloads
+from ui.parts.controls import choose_setting
+from ui.shell.cached import fingerprint
+from ui.shell.session import keep, kept, photos
+
+STAR = " ★"
+_saving = Measurements(most=2 * MOST)
+"""Files of the attacks' ends: in a thread of their own, since each takes some passes of the network."""
+
+
+def choose_attacks(target: str, common: dict[str, float]) -> list[Settings]:
+    """Up to MOST attacks that can be asked for a target of this kind, each with its settings."""
+    fits = offered(target)
+    first = {each.attack: dict(each.own) for each in first_attacks(target)}
+    key = keep(chosen_key(target), list(first))
+    chosen = st.multiselect(
+        "Attacks",
+        list(fits),
+        kept(key),
+        format_func=lambda name: fits[name].title,
+        key=key,
+        max_selections=MOST,
+        help=f"Up to {MOST}. They run one after another, in this order.",
+    )
+    asked = []
+    with st.expander("Settings of these attacks"):
+        for name in chosen:
+            entry = fits[name]
+            st.markdown(f"**{plain(entry.title)}**")
+            st.caption(plain(f"{entry.summary} {entry.source}."))
+            own = {}
+            if entry.settings:
+                columns = st.columns(min(4, len(entry.settings)))
+                for i, setting in enumerate(entry.settings):
+                    with columns[i % len(columns)]:
+                        begin = first.get(name, {}).get(setting.name)
+                        own[setting.name] = choose_setting(own_key(name, setting.name), setting, begin)
+            asked.append(Settings.of(name, **common, **own))
+    return asked
+
+
+def widgets(target: str, asked: Sequence[Settings]) -> dict[str, Any]:
+    """The values of the widgets that show these attacks, by key."""
+    own = {own_key(each.attack, name): value for each in asked for name, value in each.own}
+    return {chosen_key(target): [each.attack for each in asked]} | own
+
+
+def chosen_key(target: str) -> str:
+    """The key of the widget that picks the attacks for targets of a kind."""
+    return f"contest-{target}"
+
+
+def own_key(attack: str, name: str) -> str:
+    """The key of the widget of one of an attack's own settings."""
+    return f"contest-{attack}-{name}"
+
+
+def saved(contender: Contender) -> Future[Saved] | None:
+    """What its end is as a file, looked at in a thread; None while the network loads, or if it has missed."""
+    asked, result = contender.request, contender.result
+    if not result.success or not models().ready(asked.model):
+        return None
+    photo = photos(models().specs[asked.model].samples).get(asked.photo)
+
+    def look() -> Saved:
+        files = downloads.made(asked, result, photo)
+        return Saved(float(files.end.distortion.l2), files.verdicts["PNG, 8 bits"].survives)
+
+    return _saving.ask((asked, fingerprint(result.image)), look)
+
+
+def known(future: Future[Saved] | None) -> Saved | None:
+    """What has been found out so far."""
+    return future.result() if future and future.done() and not failed(future) else None
+
+
+def words(spec: ModelSpec, names: Sequence[str], contenders: Sequence[Contender]) -> None:
+    """The verdict in sentences."""
+    st.markdown("\n".join(f"- {plain(sentence)}" for sentence in verdict(spec, names, contenders)))
+
+
+def numbers(spec: ModelSpec, names: Sequence[str], contenders: Sequence[Contender]) -> None:
+    """The table, to be sorted and taken away."""
+    import pandas as pd
+
+    told = table(spec, contenders)
+    reached = [each.result.success for each in contenders]
+    frame: dict[str, list[Any]] = {"Attack": list(names)}
+    for column, values in told.items():
+        truths = any(isinstance(value, bool) for value in values)
+        frame[column.title] = [column.written(value) for value in values] if truths else values
+    styled = pd.DataFrame(frame).style
+    for column, values in told.items():
+        for i, (value, best) in enumerate(zip(values, winners(column, values, reached), strict=True)):
+            cell = ([i], [column.title])
+            styled.format(f"{column.written(value)}{STAR * best}".replace("{", "{{").replace("}", "}}"), subset=cell)
+            if best:
+                styled.set_properties(subset=cell, **{"font-weight": "bold"})
+    config: dict[str, Any] = {"Attack": st.column_config.TextColumn(pinned=True, width="small")}
+    config |= {column.title: st.column_config.Column(help=column.help) for column in told}
+    st.dataframe(styled, column_config=config, hide_index=True, height="content")
+    st.caption(
+        f"{STAR.strip()} best in its column, of distances and costs among those that reached the target. A click on a "
+        "column's head sorts by it. Seconds are of the machine that ran the attacks, one after another."
+    )
+    with st.container(horizontal=True):
+        st.download_button("Table (CSV)", as_csv(names, told), "comparison.csv", "text/csv", on_click="ignore")
+        for form, text, language in (
+            ("Markdown", as_markdown(names, told), "markdown"),
+            ("LaTeX", as_latex(names, told), "latex"),
+        ):
+            with st.popover(f"Copy as {form}"):
+                st.code(text, language=language)
+
+
+def chart(names: Sequence[str], contenders: Sequence[Contender]) -> None:
+    """How each came nearer."""
+    curves = {name: approach(each) for name, each in zip(names, contenders, strict=True)}
+    without = [name for name, points in curves.items() if not len(points)]
+    if len(without) < len(curves):
+        st.plotly_chart(figures.approach_chart(curves), key="contest-approach")
+    said = f" Without a hit: {', '.join(without)}." if without else ""
+    st.caption(plain(f"Dotted: the attack has ended, and its nearest hit stays. Both axes are logarithmic.{said}"))
+
+
+def matrices(spec: ModelSpec, names: Sequence[str], contenders: Sequence[Contender]) -> None:
+    """Margins of labels, and angles between perturbations."""
+    left, right = st.columns([3, 2])
+    values = margins(spec, contenders)
+    labels = telling(values)
+    with left:
+        st.subheader("Margins of the labels")
+        drawn = figures.margins_matrix(
+            ["Original", *names], [spec.encoding.labels[i] for i in labels], values[:, labels], spec.encoding.unit
+        )
+        st.plotly_chart(drawn, key="contest-margins")
+        few = f" The {len(labels)} of {values.shape[1]} that are nearest the border." * (len(labels) < values.shape[1])
+        st.caption(f"In {spec.encoding.unit}: above 0, orange, where a label is as wanted.{few}")
+    with right:
+        st.subheader("Angles between perturbations")
+        st.plotly_chart(figures.angles_matrix(names, angles(contenders)), key="contest-angles")
+        st.caption("In degrees: 0 for the same direction, 90 for directions that have nothing in common.")

@@ -1,0 +1,177 @@
+"""Files of a finished attack, and whether the attack survives them."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from dataclasses import asdict, replace
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from jma_core import __version__
+from jma_core.records import AttackResult
+from lab.archive import for_json
+from lab.photos.samples import samples
+from lab.photos.uploads import Photo, PhotoError, read_photo
+from lab.pictures import as_png, to_picture
+from lab.report.report import Files, Verdict, report
+from lab.request import Request, inside
+from lab.runs.pool import models
+from models.cards import ModelSpec
+from models.encodings import Target
+from models.registry import ASSETS
+from ui.shell.cached import fingerprint, predict
+from ui.shell.session import photos
+
+CREDITS = ASSETS / "CREDITS.md"
+
+
+def files(request: Request, result: AttackResult) -> Files:
+    """The attack's end as a picture file, for a model that is loaded, and whether it survives there and as JPEG."""
+    return _files(request, result, photos(models().specs[request.model].samples).get(request.photo))
+
+
+@st.cache_resource(
+    max_entries=32,
+    show_spinner="Fitting the picture to 8 bits",
+    hash_funcs={AttackResult: lambda result: fingerprint(result.image), Photo: lambda photo: photo.digest},
+)
+def _files(request: Request, result: AttackResult, photo: Photo | None) -> Files:
+    """Cached by the request, the attacked image, and whether its photo is at hand."""
+    return made(request, result, photo)
+
+
+def made(request: Request, result: AttackResult, photo: Photo | None) -> Files:
+    """The same for any thread, made anew; ``photo`` is the one that was attacked, if it is at hand."""
+    from lab.runs.launch import as_file  # imports torch
+
+    loaded = models().request(request.model).result()
+    end = replace(as_file(request, loaded, result), steps=())
+    saved = to_save(request, loaded.spec, to_picture(end.image), photo)
+    png, jpeg = as_png(saved), io.BytesIO()
+    saved.save(jpeg, "JPEG", quality=90)
+    verdicts = {
+        "PNG, 8 bits": opened_again(loaded.spec, request.target, png),
+        "JPEG, quality 90": opened_again(loaded.spec, request.target, jpeg.getvalue()),
+    }
+    return Files(end, png, about(request, loaded.spec, saved.size, photo), verdicts)
+
+
+def to_save(request: Request, spec: ModelSpec, picture: NDArray[np.uint8], photo: Photo | None) -> Image.Image:
+    """The photo of which the network sees this attacked picture (H, W, 3) when it is opened like any other."""
+    if request.canvas.native:
+        return Image.fromarray(picture)
+    return spec.preprocessing.around(picture, photo and photo.image)
+
+
+def opened_again(spec: ModelSpec, target: Target, data: bytes) -> Verdict:
+    """What the network says of a file that is uploaded; it must be loaded."""
+    try:
+        photo = read_photo(data, "attacked")
+    except PhotoError as refused:
+        return Verdict(False, f"nothing. {refused}")
+    encoding = spec.encoding
+    seen = encoding.answering(predict(spec.name, spec.preprocessing(photo.image)), target)
+    margin = f"{encoding.margins(seen.logits, target).min():+.2g} {encoding.unit}"
+    return Verdict(encoding.meets(seen, target), encoding.names(seen.decoded), margin)
+
+
+def about(request: Request, spec: ModelSpec, size: tuple[int, int], photo: Photo | None) -> str:
+    """What a saved picture of this width and height is, and for whom its verdict holds."""
+    side, sized = spec.preprocessing.size, f"{size[0]} × {size[1]} pixels"
+    if request.canvas.native:
+        what = f"The files are the photo at its own size, {sized}, which the network gets resized"
+    elif size == (side, side):
+        what = f"The files are the picture as the network sees it, {sized}"
+    else:
+        around = "what the network cuts off" if photo else "its edges going on, since the photo is not at hand"
+        what = f"The files, {sized}, are the attacked picture, {side} × {side}, and around it {around}"
+    holds = "“Opened again” means as a photo for this model: uploaded here, or through its preprocessing in Python."
+    arrays = "" if request.canvas.native else " Programs that take the network's own picture find it in the arrays."
+    return f"{what}. {holds}{arrays}"
+
+
+def npz(request: Request, result: AttackResult, saved: AttackResult) -> bytes:
+    """The arrays of an attack and of its end in 8 bits, ``saved``, with all that it takes to read them; see README."""
+    spec = models().specs[request.model]
+    free = np.zeros(result.original.shape[1:], dtype=bool)
+    free[inside(request.canvas.region or (0, 0, 1, 1), *free.shape)] = True
+    arrays = {
+        "original": result.original,
+        "image": result.image,
+        "picture": to_picture(saved.image),
+        "mask": free,
+        "labels": np.array(spec.encoding.labels),
+        "target": result.target,
+        "decoded_before": result.decoded_before,
+        "decoded": result.decoded,
+        "decoded_picture": saved.decoded,
+        "logits_before": result.logits_before,
+        "logits": result.logits,
+        "logits_picture": saved.logits,
+        "curve": result.curve,
+        **{f"trace_{name}": array for name, array in vars(result.trace).items()},
+        **spec.encoding.constants,
+    }
+    file = io.BytesIO()
+    header = np.array(record(request, result))
+    np.savez_compressed(file, header=header, **{name: array for name, array in arrays.items() if array.size})
+    return file.getvalue()
+
+
+def record(request: Request, result: AttackResult) -> str:
+    """Everything that it takes to repeat the attack, and what it gave, as JSON."""
+    return json.dumps(facts(models().specs[request.model], request, result), indent=2, allow_nan=False)
+
+
+def html(request: Request, result: AttackResult, files: Files, photo: str) -> str:
+    """The attack as one HTML file; ``photo`` is its photo's credit."""
+    spec = models().specs[request.model]
+    return report(spec, request, result, files, photo, facts(spec, request, result), datetime.now().astimezone())
+
+
+def facts(spec: ModelSpec, request: Request, result: AttackResult) -> dict[str, Any]:
+    """What the JSON record holds: null for what is not finite, as the PSNR of an unchanged image."""
+    told = {
+        "request": request.told(),
+        "target_names": spec.encoding.wish(request.target),
+        "names_before": spec.encoding.names(result.decoded_before),
+        "names": spec.encoding.names(result.decoded),
+        "success": result.success,
+        "reason": result.reason,
+        "n_it": result.n_it,
+        "forward": result.forward,
+        "backward": result.backward,
+        "seconds": round(result.seconds, 3),
+        "distortion": asdict(result.distortion),
+        "versions": {"jma_core": __version__} | {name: version(name) for name in ("torch", "timm", "numpy", "scipy")},
+        "weights_sha256": spec.sha256,
+    }
+    return for_json(told)
+
+
+def file_name(request: Request) -> str:
+    """What the files of an attack are called, without what comes after the dot: photo and model."""
+    photo = photos(models().specs[request.model].samples).get(request.photo)
+    called = f"{Path(photo.name).stem if photo else 'photo'}-{request.model}-attacked"
+    return re.sub(r"[^\w.-]+", "-", called)
+
+
+def credit(request: Request) -> str:
+    """Where the photo of a request is from: what assets/CREDITS.md says of a sample, else the name of the file."""
+    kind = models().specs[request.model].samples
+    if (photo := photos(kind).get(request.photo)) is None:
+        return "not at hand any more"
+    if request.photo not in samples(kind):
+        return f"{photo.name}, not one of the samples"
+    table = [line.strip("| \n").split(" | ") for line in CREDITS.read_text().splitlines() if line.startswith("|")]
+    _, *said = next(row for row in table if row[0] in (f"{kind}/{photo.name}", f"{kind}/"))
+    return re.sub(r"\[(.*?)\]\((.*?)\)", r"\1 (\2)", "; ".join(said))

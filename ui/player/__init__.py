@@ -1,0 +1,1 @@
+"""The player of the attack lab, and what stands below it."""

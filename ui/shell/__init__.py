@@ -1,0 +1,1 @@
+"""Around every page: the frame, what a session remembers, its address."""
