@@ -247,7 +247,8 @@ def player(lab: Lab) -> list[Figure]:
     """Step and Stop on the ImageNet network, in short steps towards a distant class."""
     lab.model("imagenet-onehot")
     lab.page.get_by_text("Attack settings", exact=True).click()
-    lab.page.get_by_role("slider", name="Step length ε").press("Home")
+    lab.page.get_by_role("spinbutton", name="Step length ε").fill("0.05")
+    lab.page.get_by_role("spinbutton", name="Step length ε").press("Enter")
     lab.photo("rocket")
     lab.want("espresso")
     steps = []

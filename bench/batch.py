@@ -16,8 +16,7 @@ import torch
 
 from bench.report import arguments, print_table, write_json
 from bench.zoo import cases, test_pictures
-from jma_core import jma, refined, run, run_batch
-from jma_core.attacks.ddn import ddn
+from jma_core import ddn, jma, refined, run, run_batch
 from jma_core.network import Classifier, lowered
 from models.loaders import best_device, load
 from models.registry import MODELS

@@ -25,13 +25,8 @@ from torch import Tensor
 
 from bench.report import NetworkClock, print_table, write_json
 from bench.zoo import SEED, cases, test_pictures
-from jma_core import jma, refined, run_batch
-from jma_core.attacks.alma import alma
-from jma_core.attacks.cw import cw
-from jma_core.attacks.ddn import ddn
-from jma_core.attacks.fab import fab
-from jma_core.attacks.fmn import fmn
-from models.cards import Kind
+from jma_core import find, run_batch
+from jma_core.attacks.registry import Value
 from models.loaders import LoadedModel, load
 from models.registry import MODELS
 
@@ -46,25 +41,23 @@ TASKS = {
 }
 """Model, and how many labels are flipped where it has several."""
 
-Stepped = Callable[[int], Callable[..., Any]]
 Measured = dict[str, Any]
 """``l2`` (passes, images), inf after a failure; ``forward`` and ``backward`` passes (images,) at the largest number."""
-STEPPED: dict[str, Stepped] = {
-    "refined": lambda n: partial(refined, steps=n),
-    "DDN, logistic": lambda n: partial(ddn, steps=n),
-    "DDN, worst": lambda n: partial(ddn, steps=n, surrogate="worst"),
-    "FMN, logistic": lambda n: partial(fmn, steps=n, surrogate="logistic"),
-    "FMN, worst": lambda n: partial(fmn, steps=n),
-    "ALMA, each": lambda n: partial(alma, steps=n, held="each"),
-    "ALMA, worst": lambda n: partial(alma, steps=n),
-    "C&W": lambda n: partial(cw, searches=SEARCHES, steps=n // SEARCHES, c=1.0),
-    "ML-C&W": lambda n: partial(cw, searches=SEARCHES, steps=n // SEARCHES, c=1.0, hinge="sum"),
+STEPPED: dict[str, tuple[str, dict[str, Value]]] = {
+    "refined": ("refined", {}),
+    "DDN, logistic": ("ddn", {}),
+    "DDN, worst": ("ddn", {"surrogate": "worst"}),
+    "FMN, logistic": ("fmn", {"surrogate": "logistic"}),
+    "FMN, worst": ("fmn", {}),
+    "ALMA, each": ("alma", {"held": "each"}),
+    "ALMA, worst": ("alma", {}),
+    "C&W": ("cw", {"searches": SEARCHES, "c": 1.0}),
+    "ML-C&W": ("cw", {"searches": SEARCHES, "c": 1.0, "hinge": "sum"}),
 }
-ON_THE_WAY: dict[str, Callable[..., Any]] = {
-    "FAB": partial(fab, steps=10_000),
-    "JMA, lazy": partial(jma, max_iter=10_000),
-    "JMA, paper": partial(jma, max_iter=10_000, level="paper"),
-}
+"""Attacks of the registry, each in some form."""
+ON_THE_WAY: dict[str, str] = {"FAB": "fab", "JMA, lazy": "lazy", "JMA, paper": "paper"}
+FAR = 10_000
+"""Iterations that these may take."""
 FOR_CLASSES = {"ALMA, worst", "C&W"}
 FOR_LABELS = {"ML-C&W"}
 
@@ -108,17 +101,23 @@ def compare(name: str, data: Path, images: int, passes: list[int]) -> dict[str, 
 
 def suited(model: LoadedModel, passes: int) -> list[str]:
     """The attacks, in the forms that suit the encoding; not ``paper`` where its first step takes more passes."""
-    unsuited = set(FOR_CLASSES if model.spec.encoding is Kind.MULTI_LABEL else FOR_LABELS)
+    unsuited = set(FOR_CLASSES if model.spec.encoding.several else FOR_LABELS)
     if model.encoding.n > passes:
         unsuited.add("JMA, paper")
     return [name for name in [*STEPPED, *ON_THE_WAY] if name not in unsuited]
+
+
+def form(name: str, iterations: int) -> Callable[..., Any]:
+    """One of STEPPED with so many iterations."""
+    attack, values = find(STEPPED[name][0]), STEPPED[name][1]
+    return partial(attack, **attack.entry.within(iterations, **values))
 
 
 def stepped(name: str, model: LoadedModel, x: Tensor, targets: list[Any], passes: list[int]) -> Measured:
     """An attack that is run anew for each number of passes."""
     rows = []
     for n in passes:
-        results = run_batch(STEPPED[name](n), model.network, x, model.encoding, targets)
+        results = run_batch(form(name, n), model.network, x, model.encoding, targets)
         assert all(result.backward <= n for result in results)
         rows.append([result.distortion.l2 if result.success else math.inf for result in results])
     spent = {side: [getattr(result, side) for result in results] for side in ("forward", "backward")}
@@ -127,10 +126,10 @@ def stepped(name: str, model: LoadedModel, x: Tensor, targets: list[Any], passes
 
 def read(name: str, model: LoadedModel, x: Tensor, targets: list[Any], passes: list[int]) -> Measured:
     """An attack that is run once, as far as the largest number of passes."""
-    columns, spent = [], []
+    columns, spent, attack = [], [], find(ON_THE_WAY[name])
     for image, target in zip(x, targets, strict=True):
         steps = []
-        for step in ON_THE_WAY[name](model.network, image, model.encoding, target):
+        for step in partial(attack, **attack.entry.within(FAR))(model.network, image, model.encoding, target):
             if step.backward > passes[-1]:
                 break
             steps.append(step)

@@ -1,20 +1,19 @@
-"""Make the finished attack, and the logit space, that the app shows before torch is imported: python -m ui.example"""
+"""Make the finished attack, and the logit space, that the app shows before torch is there: python -m bench.example"""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import torch
 
-from jma_core import jma, run
+from jma_core import run
+from lab.archive import pack, pack_space, unpack_space
+from lab.photos.samples import EXAMPLE_PHOTO
+from lab.photos.uploads import read_photo
+from lab.probes import measure
+from lab.request import Request, Settings
+from lab.runs.launch import launch
+from models.encodings import Prediction
 from models.loaders import load, to_tensor
 from models.registry import ASSETS, DEFAULT, MODELS
-from ui.archive import pack, pack_space, unpack_space
-from ui.backend import measure
-from ui.readout import preset_target
-from ui.request import Request, Settings
-from ui.state import EXAMPLE_PHOTO
-from ui.uploads import read_photo
 
 
 def main() -> None:
@@ -22,12 +21,13 @@ def main() -> None:
     model = load(MODELS[DEFAULT])
     path = ASSETS / "samples" / model.spec.samples / EXAMPLE_PHOTO
     photo = read_photo(path.read_bytes(), path.name)
-    image = to_tensor(model.spec.preprocessing(photo.image))
+    picture = model.spec.preprocessing(photo.image)
+    image = to_tensor(picture)
     with torch.no_grad():
         z = model.network(image[None])[0]
-    target = preset_target(model.spec, z.numpy(), model.encoding.decode(z).numpy())
+    target = model.spec.encoding.proposed(Prediction(z.numpy(), model.encoding.decode(z).numpy()))
     request = Request(model.spec.name, photo.digest, target, Settings())
-    result = run(jma(model.network, image, model.encoding, request.target, **asdict(request.settings)))
+    result = run(launch(request, model, picture))
     packed = pack(request, result)
     (ASSETS / "example.npz").write_bytes(packed)
     measured = pack_space(measure(model, image, target))

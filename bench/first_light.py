@@ -19,14 +19,14 @@ from PIL import Image
 from torch import Tensor
 
 from bench.report import NetworkClock, arguments, print_table, write_json
-from jma_core import AttackResult, Level, OneHot, jma
+from jma_core import AttackResult, OneHot, find
 from jma_core.network import Classifier
 from models.loaders import load, to_tensor
 from models.registry import ASSETS, MODELS
 
 SEED, CASES, CLASSES, PAPER_SECONDS = 0, 12, 60, 60.0
 STEP = 0.2
-LEVELS = Level.LAZY, Level.PAPER
+LEVELS = "lazy", "paper"
 
 
 def main() -> None:
@@ -39,16 +39,16 @@ def main() -> None:
     for number, target in enumerate(targets.tolist()):
         path = photos[number % len(photos)]
         x = to_tensor(model.spec.preprocessing(Image.open(path)))
-        case = {"photo": path.stem, "target": model.spec.labels[target]}
+        case = {"photo": path.stem, "target": model.spec.encoding.labels[target]}
         print(f"{number + 1}/{len(targets)} {case['photo']} -> {case['target']}", flush=True)
-        lazy = attack(model.network, x, OneHot(1000), target, Level.LAZY)
-        paper = {} if options.quick else attack(model.network, x, OneHot(1000), target, Level.PAPER, PAPER_SECONDS)
+        lazy = attack(model.network, x, OneHot(1000), target, "lazy")
+        paper = {} if options.quick else attack(model.network, x, OneHot(1000), target, "paper", PAPER_SECONDS)
         whole.append(case | compare(lazy, paper))
         if options.quick:
             continue
         some = likeliest(model.network, x, target)
         few = {level: attack(some, x, OneHot(CLASSES), 0, level, PAPER_SECONDS) for level in LEVELS}
-        restricted.append(case | compare(few[Level.LAZY], few[Level.PAPER]))
+        restricted.append(case | compare(few["lazy"], few["paper"]))
     print(f"\nAll 1000 classes, step {STEP}; paper has {PAPER_SECONDS:.0f} s a case")
     show(whole)
     if restricted:
@@ -59,12 +59,12 @@ def main() -> None:
 
 
 def attack(
-    f: Classifier, x: Tensor, encoding: OneHot, target: int, level: Level, max_seconds: float = 600.0
+    f: Classifier, x: Tensor, encoding: OneHot, target: int, level: str, max_seconds: float = 600.0
 ) -> dict[str, Any]:
     """One attack: its figures, and its first step for comparison."""
     clock, start, first_seconds = NetworkClock(), time.perf_counter(), None
     with clock.running():
-        steps = jma(f, x, encoding, target, level=level, step=STEP, max_seconds=max_seconds)
+        steps = find(level)(f, x, encoding, target, step=STEP, max_seconds=max_seconds)
         while True:
             try:
                 next(steps)

@@ -35,11 +35,11 @@ def main() -> None:
     scaler = StandardScaler().fit(train := frozen_features(data.train))
     train, validation = scaler.transform(train), scaler.transform(frozen_features(data.validation))
     fitted = {c: heads(train, data.train.targets, c) for c in STRENGTHS}
-    every = range(len(RECIPE.spec.labels))
+    every = range(len(RECIPE.spec.encoding.labels))
     best = max(STRENGTHS, key=lambda c: mean_precision(scores(fitted[c], validation), data.validation, every))
     model, rows, figures = load(MODELS["scenes"]), [], {"inverse_regularisation": best}
     for name, split in data.tests.items():
-        judged = [RECIPE.spec.labels.index(label) for label in RECIPE.judged[name]]
+        judged = [RECIPE.spec.encoding.labels.index(label) for label in RECIPE.judged[name]]
         head = mean_precision(scores(fitted[best], scaler.transform(frozen_features(split))), split, judged)
         tuned = mean_precision(read(model, split), split, judged)
         rows.append([name, f"{head:.3f}", f"{tuned:.3f}"])

@@ -18,7 +18,6 @@ from bench.report import arguments, print_table, write_json
 from bench.zoo import cases, test_pictures
 from jma_core import eight_bit, jma, refined, run
 from jma_core.attacks.eightbit import rounded
-from jma_core.records import reads
 from models.loaders import load
 from models.registry import MODELS
 
@@ -42,7 +41,7 @@ def main() -> None:
             ends.append(end.distortion.l2)
             with torch.no_grad():
                 z = model.network(rounded(torch.from_numpy(end.image))[None])[0]
-            survive += reads(model.encoding.decode(z), torch.from_numpy(np.asarray(end.target)))
+            survive += model.encoding.meets(z, target)
             file = run(eight_bit(model.network, x, model.encoding, target, start=end.image))
             fitted.append(file.distortion.l2 if file.success else np.inf)
         reached = int(np.isfinite(fitted).sum())

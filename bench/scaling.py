@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from bench.report import NetworkClock, arguments, print_table, write_json
 from bench.zoo import SEED, cases, test_pictures
-from jma_core import Encoding, Linearisation, Network, OneHot, Solution, jma, refined, run
+from jma_core import Encoding, Linearisation, Network, OneHot, Solution, find, jma, refined, run
 from jma_core.network import Classifier
 from models.loaders import LoadedModel, load, to_tensor
 from models.registry import MODELS
@@ -80,15 +80,17 @@ def passes(data: Path, name: str, flips: int, count: int, max_iter: int, goal: f
     for x, target in drawn(model, data, count, flips):
         lazy = first_success(model.network, x, model.encoding, target)
         with solving_both() as apart:
-            paper = first_success(model.network, x, model.encoding, target, level="paper", max_iter=max_iter)
+            paper = first_success(model.network, x, model.encoding, target, "paper", max_iter=max_iter)
         runs.append({"lazy": lazy, "paper": paper, "apart": max(apart)})
     return {"model": name, "flips": flips, "goal": goal, "runs": runs}
 
 
-def first_success(f: Classifier, x: Tensor, encoding: Encoding, target: Any, **settings: Any) -> dict[str, Any]:
+def first_success(
+    f: Classifier, x: Tensor, encoding: Encoding, target: Any, attack: str = "lazy", **settings: Any
+) -> dict[str, Any]:
     """An attack up to its first success. The constraints active in each iteration are the fewest rows that prove it."""
     began, active = time.process_time(), 0
-    for step in jma(f, x, encoding, target, **settings):
+    for step in find(attack)(f, x, encoding, target, **settings):
         active += len(step.active)
         if step.success:
             break
@@ -152,7 +154,7 @@ def with_classes(n: int, data: Path) -> nn.Module:
         middle = features.mean(0)
         scale = float((real(features).std(1) / (features - middle).norm(dim=1)).median())
     weight = torch.from_numpy(np.random.default_rng(SEED).standard_normal((n, len(middle)), dtype=np.float32)) * scale
-    head = nn.Linear(len(middle), n)
+    head = nn.Linear(len(middle), n).eval()
     head.load_state_dict({"weight": weight, "bias": -weight @ middle})
     backbone.classifier = head
     return model.network.requires_grad_(False)

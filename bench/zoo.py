@@ -24,12 +24,11 @@ from torch import Tensor
 
 from bench.report import arguments, print_table, write_json
 from jma_core import jma, run
-from models.cards import Kind
+from lab.request import Settings
 from models.data import Split
 from models.loaders import LoadedModel, load, to_tensor
 from models.recipes import RECIPES
 from models.registry import MODELS
-from ui.request import Settings
 
 SEED, PICTURES, QUICK = 0, 20, 3
 
@@ -46,7 +45,7 @@ def main() -> None:
     attacks = {name: attack_all(name, options.data, count) for name in MODELS}
     print(f"\nlazy, {count} test pictures a model, random targets: medians, and the slowest")
     show(attacks)
-    settings = {"seed": SEED, "pictures": count, **asdict(Settings())}
+    settings = {"seed": SEED, "pictures": count, **Settings().told()}
     write_json(options.json, {"settings": settings, "seconds_to_load": loads, "attacks": attacks})
 
 
@@ -88,7 +87,7 @@ def cases(model: LoadedModel, split: Split, count: int, flips: int = 1) -> Itera
         x = to_tensor(model.spec.preprocessing(split.photos[int(number)]), model.device)
         with torch.no_grad():
             decoded = model.encoding.decode(model.network(x[None])[0]).cpu()
-        if model.spec.encoding is Kind.MULTI_LABEL:
+        if model.spec.encoding.several:
             flipped: set[int] = set()
             while len(flipped) < flips:
                 flipped.add(int(rng.integers(len(decoded))))
@@ -96,7 +95,7 @@ def cases(model: LoadedModel, split: Split, count: int, flips: int = 1) -> Itera
         elif model.spec.name in RECIPES and int(decoded) != split.targets[number]:
             continue
         else:
-            yield x, int(rng.choice([k for k in range(len(model.spec.labels)) if k != int(decoded)]))
+            yield x, int(rng.choice([k for k in range(len(model.spec.encoding.labels)) if k != int(decoded)]))
         drawn += 1
         if drawn == count:
             return
@@ -104,7 +103,7 @@ def cases(model: LoadedModel, split: Split, count: int, flips: int = 1) -> Itera
 
 def attack(model: LoadedModel, x: Tensor, target: int | list[bool]) -> dict[str, Any]:
     """One attack in figures."""
-    result = run(jma(model.network, x, model.encoding, target, **asdict(Settings())))
+    result = run(jma(model.network, x, model.encoding, target, max_seconds=Settings().max_seconds))
     return {
         "success": result.success,
         "reason": result.reason,
