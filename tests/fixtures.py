@@ -1,6 +1,7 @@
 """A small finished attack to look at: a random convolutional network, any kind of target."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -8,16 +9,16 @@ from torch import nn
 
 from jma_core import AttackResult, MultiLabel, Network, OneHot, jma, run
 from jma_core.geometry import geometry, land
-from ui.archive import unpack
-from ui.request import Measured, Request
-from ui.state import ASSETS
+from lab.archive import unpack
+from lab.request import Measured, Request, Settings
+from models.registry import ASSETS
 
 
 @pytest.fixture(scope="session")
 def finished() -> AttackResult:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Tanh(), nn.Flatten(), nn.Linear(8 * 14 * 14, 5))
-    network.requires_grad_(False)
+    network.eval().requires_grad_(False)
     image = torch.rand(3, 16, 16)
     target = int(network(image[None]).argmin())
     return run(jma(network, image, OneHot(5), target, step=0.05))
@@ -50,6 +51,11 @@ def example() -> tuple[Request, AttackResult]:
 
 @pytest.fixture
 def request_for() -> Callable[..., Request]:
-    from ui.request import Settings
-
     return lambda **changes: Request(**{"model": "m", "photo": "p", "target": 2, "settings": Settings()} | changes)
+
+
+class FromLater(Settings):
+    """Those of an attack that is not known here, as a later version writes them."""
+
+    def told(self) -> dict[str, Any]:
+        return super().told() | {"attack": "from later"}

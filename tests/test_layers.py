@@ -1,4 +1,4 @@
-"""The arrows pages -> ui -> models -> jma_core, and what importing jma_core costs."""
+"""The arrows pages -> ui -> lab -> models -> jma_core, and what importing jma_core costs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+WITH_TORCH = {
+    "lab.probes", "lab.runs.launch",
+    "models.architectures", "models.clip_mlp", "models.evaluate", "models.heads", "models.hubs", "models.loaders",
+    "models.recipes", "models.resize", "models.train", "models.trial", "models.zero_shot",
+}  # fmt: skip
+"""Modules and packages of lab and models that import torch, which takes seconds; none of ui, which is drawn before."""
 HEAVY = {"streamlit", "timm", "torchvision", "open_clip"}
 NEVER = {"bench", "tests"}
 FORBIDDEN = {
-    "jma_core": {*HEAVY, *NEVER, "plotly", "models", "ui", "pages", "app"},
-    "models": {*NEVER, "streamlit", "ui", "pages", "app"},
+    "jma_core": {*HEAVY, *NEVER, "plotly", "models", "lab", "ui", "pages", "app"},
+    "models": {*NEVER, "streamlit", "plotly", "lab", "ui", "pages", "app"},
+    "lab": {*NEVER, "streamlit", "plotly", "ui", "pages", "app"},
     "ui": {*NEVER, "pages", "app"},
     "pages": {*NEVER, "app"},
 }
@@ -100,8 +107,33 @@ def modules_after(code: str) -> set[str]:
     return {name.split(".")[0] for name in ran.stdout.splitlines()}
 
 
+def modules_of(*folders: str) -> list[str]:
+    sources = [source for folder in folders for source in sorted((ROOT / folder).rglob("*.py"))]
+    return [".".join(source.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for source in sources]
+
+
+def may_import_torch(module: str) -> bool:
+    return any(f"{module}.".startswith(f"{name}.") for name in WITH_TORCH)
+
+
+def test_what_is_needed_before_torch_needs_no_torch() -> None:
+    light = [name for name in modules_of("lab", "models", "ui") if not may_import_torch(name)]
+    assert len(light) > 50
+    assert "torch" not in modules_after("\n".join(f"import {name}" for name in light))
+
+
+def test_what_is_said_to_import_torch_does() -> None:
+    for name in WITH_TORCH:
+        path = ROOT.joinpath(*name.split("."))
+        source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        body = ast.parse(source.read_text("utf-8")).body
+        told = {name.name for node in body if isinstance(node, ast.Import) for name in node.names}
+        told |= {node.module for node in body if isinstance(node, ast.ImportFrom) and node.module}
+        assert told & {"torch", *WITH_TORCH}, f"{name} needs torch no longer: take it off the list"
+
+
 @pytest.mark.parametrize(
-    "code", ["import jma_core", "import jma_core.records", "from jma_core import Step, StopReason"]
+    "code", ["import jma_core", "import jma_core.records", "from jma_core import Step, StopReason, catalogue"]
 )
 def test_records_need_neither_torch_nor_anything_heavy(code: str) -> None:
     assert {"sys", "jma_core"} <= modules_after(code)
@@ -117,8 +149,7 @@ def test_the_attack_needs_torch_and_nothing_heavy() -> None:
 def test_every_public_name_resolves_and_is_listed_once() -> None:
     import jma_core
 
-    listed = [name for names in jma_core._HOMES.values() for name in names]
-    assert sorted(listed) == sorted(jma_core.__all__)
+    assert len(jma_core.__all__) == len(set(jma_core.__all__))
     for name in jma_core.__all__:
         assert getattr(jma_core, name).__name__ == name
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import base64
 import http.client
 import socket
 import tomllib
@@ -14,12 +15,13 @@ import pytest
 
 from bench.browsing import ROOT, Server, serving
 
-FOLDERS = ("jma_core", "models", "ui", "pages", "bench")
+FOLDERS = ("jma_core", "models", "lab", "ui", "pages", "bench")
 
 
 def test_the_settings_close_what_nobody_needs() -> None:
     config = tomllib.loads((ROOT / ".streamlit/config.toml").read_text())
     assert config["server"]["address"] == "127.0.0.1"
+    assert "*" not in config["server"]["allowedHosts"]
     assert config["server"]["enableXsrfProtection"] is True
     assert config["server"]["maxUploadSize"] <= 500
     assert config["browser"]["gatherUsageStats"] is False
@@ -41,7 +43,7 @@ def ask(
 ) -> tuple[int, dict[str, str], bytes]:
     """The answer to a request whose path is sent as it is, which browsers and urllib would tidy up."""
     connection = http.client.HTTPConnection(urlsplit(server.address).netloc, timeout=10)
-    connection.putrequest(method, path, skip_accept_encoding=True)
+    connection.putrequest(method, path, skip_host="Host" in headers, skip_accept_encoding=True)
     for name, value in {"Content-Length": str(len(body or b"")), **headers}.items():
         connection.putheader(name.replace("_", "-"), value)
     connection.endheaders(body)
@@ -58,6 +60,49 @@ def test_the_server_listens_on_the_loopback_address_only(server: Server) -> None
     socket.create_connection(("127.0.0.1", port), timeout=5).close()
     with pytest.raises(OSError, match=r"refused|assign"):
         socket.create_connection(("127.0.0.2", port), timeout=5)
+
+
+def handshake(server: Server, host: str, origin: str = "") -> int:
+    """The status with which the server answers a browser that asks for the app's websocket; 101 opens it."""
+    key = base64.b64encode(bytes(16)).decode()
+    asked = {"Host": host, "Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Key": key}
+    asked |= {"Sec-WebSocket-Version": "13"} | ({"Origin": origin} if origin else {})
+    head = "GET /_stcore/stream HTTP/1.1\r\n" + "".join(f"{name}: {said}\r\n" for name, said in asked.items()) + "\r\n"
+    with socket.create_connection(("127.0.0.1", urlsplit(server.address).port), timeout=10) as connection:
+        connection.sendall(head.encode())
+        return int(connection.recv(64).split()[1])
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:{port}", "localhost:{port}", "LOCALHOST", "[::1]:{port}"])
+def test_this_computer_gets_a_connection_by_each_of_its_names(host: str, server: Server) -> None:
+    host = host.format(port=urlsplit(server.address).port)
+    assert handshake(server, host) == handshake(server, host, f"http://{host}") == 101
+
+
+@pytest.mark.parametrize(
+    ("host", "origin"),
+    [
+        ("evil.example", "http://evil.example"),
+        ("evil.example:{port}", "http://evil.example:{port}"),
+        ("127.0.0.1.evil.example:{port}", ""),
+        ("localhost.evil.example", "http://localhost"),
+        ("evil.example@127.0.0.1", "http://127.0.0.1"),
+        ("0.0.0.0:{port}", "http://0.0.0.0:{port}"),
+        ("127.0.0.1:{port}", "http://evil.example"),
+        ("localhost", "http://evil.example:{port}"),
+    ],
+)
+def test_a_foreign_name_or_site_gets_no_connection(host: str, origin: str, server: Server) -> None:
+    """As a site does whose name leads to this computer once its page is loaded (DNS rebinding)."""
+    port = urlsplit(server.address).port
+    assert handshake(server, host.format(port=port), origin.format(port=port)) == 403
+
+
+def test_by_http_a_foreign_name_gets_the_empty_page_only(server: Server) -> None:
+    for path in ("/", "/runs", "/models"):
+        status, _, body = ask(server, path, Host="evil.example")
+        assert status == 200
+        assert body == ask(server, "/")[2], "everything else comes by the websocket"
 
 
 def test_an_upload_from_another_site_is_refused(server: Server) -> None:
@@ -85,7 +130,7 @@ def test_no_address_leads_to_a_file_outside(server: Server, route: str, up: str)
     """The page itself may be the answer, as for any address that Streamlit does not know."""
     for depth in (0, 1, 2, 4, 8):
         for file, content in (
-            ("app.py", b"from ui.frame"),
+            ("app.py", b"from ui.shell"),
             ("etc/passwd", b"root:"),
             (str(ROOT)[1:] + "/app.py", b"from ui"),
         ):

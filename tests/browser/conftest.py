@@ -1,4 +1,4 @@
-"""A real Chromium before real servers. Nothing leaves this computer: requests to other hosts are stopped and noted."""
+"""A real Chromium before real servers. Nothing leaves this computer: requests to other hosts fail, and are noted."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,17 +17,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Route, expect
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Request, expect
 
 from bench.browsing import PATIENCE, ROOT, chromium, serving
+from lab.archive import unpack
+from lab.photos.samples import EXAMPLE_PHOTO, samples
+from models.encodings import Prediction
 from models.registry import DEFAULT, MODELS
-from ui.archive import unpack
-from ui.readout import names, preset_target
-from ui.state import EXAMPLE_PHOTO, samples
 
-HARMLESS = re.compile(r"/(models|geometry|learn|runs)/_stcore/(health|host-config)$|/media/\w+\.png\b")
+HARMLESS = re.compile(r"/(models|compare|geometry|learn|runs)/_stcore/(health|host-config)$|/media/\w+\.png\b")
 """Streamlit looks for its server below a deep link first, and drops a picture at once when the page has another."""
-BROKEN_PICTURES = "pictures => pictures.filter(each => each.complete && !each.naturalWidth).map(each => each.src)"
+BROKEN_PICTURES = """pictures => pictures.filter(each => each.complete && !each.naturalWidth)
+    .map(each => each.src).filter(src => !src.startsWith("data:image/gif"))"""
+"""Plotly's placeholders, GIFs of one pixel, have no width while the machine is busy."""
 
 expect.set_options(timeout=PATIENCE * 1000)
 
@@ -45,9 +48,9 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def server(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a server that the tests share."""
+    """The address of a server that the tests share, where attacks on traffic signs rest."""
     log = tmp_path_factory.mktemp("server") / "log.txt"
-    with serving(log) as server:
+    with serving(log, module="tests.browser.resting") as server:
         yield server.address
     assert "Traceback" not in log.read_text(), log.read_text()
 
@@ -67,7 +70,7 @@ class Visit:
     errors: list[str] = field(default_factory=list)
     """JavaScript errors, and errors on the console."""
     abroad: list[str] = field(default_factory=list)
-    """Requests to other hosts; none of them was let through."""
+    """Requests to other hosts; none of them has found its host."""
 
     def go(self, path: str) -> Page:
         self.page.goto(path)
@@ -80,14 +83,26 @@ class Visit:
         expect(self.page.locator("[data-stale=true]")).to_have_count(0)
 
 
+@pytest.fixture(scope="session")
+def profile(browser: Browser) -> Callable[[str], BrowserContext]:
+    """The browser's memory of a host, which keeps the app's scripts from one test to the next."""
+
+    @cache
+    def of(host: str) -> BrowserContext:
+        context = browser.new_context(base_url=host)
+        context.set_default_timeout(PATIENCE * 1000)
+        return context
+
+    return of
+
+
 @pytest.fixture
-def visit(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callable[..., Visit]]:
+def visit(profile: Callable[[str], BrowserContext], request: pytest.FixtureRequest) -> Iterator[Callable[..., Visit]]:
     """Opens tabs: visit("/models", width=380, scheme="dark"). At the end none of them may show or have had an error.
 
-    ``prepare`` is done to the tab before it is opened.
+    ``prepare`` is done to the tab before it is opened. What pages have told the browser to remember ends with the test.
     """
     visits: list[Visit] = []
-    contexts = []
 
     def visit(
         path: str = "/",
@@ -99,27 +114,22 @@ def visit(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callable
         prepare: Callable[[Page], Any] = lambda _: None,
     ) -> Visit:
         host = host or request.getfixturevalue("server")
-        context = browser.new_context(
-            base_url=host, viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion=motion
-        )
-        context.set_default_timeout(PATIENCE * 1000)
-        contexts.append(context)
-        opened = Visit(context.new_page())
+        opened = Visit(profile(host).new_page())
+        opened.page.set_viewport_size({"width": width, "height": 900})
+        opened.page.emulate_media(color_scheme=scheme, reduced_motion=motion)
         visits.append(opened)
 
-        def guard(route: Route) -> None:
-            if urlsplit(route.request.url).netloc == urlsplit(host).netloc:
-                route.continue_()
-            else:
-                opened.abroad.append(route.request.url)
-                route.abort()
+        def ask(asked: Request) -> None:
+            address = urlsplit(asked.url)
+            if address.scheme in ("http", "https", "ws", "wss") and address.netloc != urlsplit(host).netloc:
+                opened.abroad.append(asked.url)
 
         def note(message: ConsoleMessage) -> None:
             url = message.location.get("url", "")
             if message.type == "error" and url not in opened.abroad and not HARMLESS.search(f"{message.text} {url}"):
                 opened.errors.append(f"{message.text} ({url})")
 
-        context.route("**/*", guard)
+        opened.page.on("request", ask)
         opened.page.on("console", note)
         opened.page.on("pageerror", lambda error: opened.errors.append(str(error)))
         prepare(opened.page)
@@ -130,8 +140,13 @@ def visit(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callable
     exceptions = [text for each in visits for text in each.page.get_by_test_id("stException").all_inner_texts()]
     errors = [error for each in visits for error in each.errors]
     broken = [url for each in visits for url in each.page.locator("img").evaluate_all(BROKEN_PICTURES)]
-    for context in contexts:
-        context.close()
+    for context in {each.page.context for each in visits}:
+        for page in context.pages:
+            page.evaluate("localStorage.clear(), sessionStorage.clear()")
+            page.goto("about:blank")  # a page that is left may yet set a cookie
+        context.clear_cookies()
+        for page in context.pages:
+            page.close()
     assert exceptions == []
     assert errors == []
     assert broken == []
@@ -169,8 +184,8 @@ def sight() -> Callable[..., Sight]:
         with torch.no_grad():
             z = loaded[model].network(to_tensor(picture)[None])[0]
         decoded = loaded[model].encoding.decode(z).numpy()
-        wanted = np.array(preset_target(spec, z.numpy(), decoded))
-        return Sight(picture, names(spec, decoded), names(spec, wanted))
+        wanted = spec.encoding.proposed(Prediction(z.numpy(), decoded))
+        return Sight(picture, spec.encoding.names(decoded), spec.encoding.wish(wanted))
 
     return look
 
@@ -181,7 +196,7 @@ def example() -> Sight:
     _, result = unpack((ROOT / "assets/example.npz").read_bytes())
     spec = MODELS[DEFAULT]
     picture = spec.preprocessing(photo(EXAMPLE_PHOTO))
-    return Sight(picture, names(spec, result.decoded_before), names(spec, result.target))
+    return Sight(picture, spec.encoding.names(result.decoded_before), spec.encoding.names(result.target))
 
 
 class Lab:
@@ -248,8 +263,10 @@ class Lab:
         return int(self.slider.input_value())
 
     def updates(self) -> int:
-        """How many the attack has made. The page says that it has ended before it shows the last of them."""
+        """How many the attack has made, once the player shows the last, which comes after the word of its end."""
         self.idle()
+        if told := re.search(r"took (\d+) updates", " ".join(self.success.all_inner_texts())):
+            expect(self.slider).to_have_attribute("max", told[1])
         return int(self.slider.get_attribute("max") or 0)
 
     def figure(self, caption: str) -> Locator:
@@ -269,6 +286,7 @@ class Lab:
 
     def download(self, name: str) -> bytes:
         """The file behind a download button, which is called after photo and model."""
+        self.idle()  # a file is made for the page as it is now
         with self.page.expect_download() as started:
             self.button(name).click()
         assert re.fullmatch(r"[\w.-]+-[\w.-]+-attacked\.(png|npz|json|html)", started.value.suggested_filename)

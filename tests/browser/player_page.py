@@ -8,19 +8,19 @@ from dataclasses import replace
 import numpy as np
 import streamlit as st
 
-from models.registry import ASSETS, MODELS
-from ui.archive import unpack
-from ui.backend import Prediction
-from ui.player import play
-from ui.runner import AttackRun
-from ui.views import Frame
+from lab.archive import unpack
+from lab.runs.attack_run import AttackRun
+from models.encodings import OneHot, Prediction
+from models.registry import ASSETS
+from ui.player.moments import Moment
+from ui.player.player import play
 
 CLASSES, UPDATES, BEFORE, WANTED = 1000, 30, 1, 2
 HOSTILE = "<img src=x onerror=document.title='hacked'>"
 
 
 @st.cache_resource
-def made() -> tuple[AttackRun, list[Frame]]:
+def made() -> tuple[AttackRun, list[Moment]]:
     random = np.random.default_rng(0)
     request, result = unpack((ASSETS / "example.npz").read_bytes())
     image = random.random((3, 32, 32)).astype(np.float32)
@@ -33,7 +33,7 @@ def made() -> tuple[AttackRun, list[Frame]]:
         attacked, z = np.clip(image + weight * change, 0, 1), start + weight * (end - start)
         seen = Prediction(z, np.array(z.argmax()))
         step = replace(result.steps[0], image=attacked, logits=z, decoded=seen.decoded, forward=update, l2=weight)
-        moments.append(Frame(update, f"{update}: step" if update else "0: original", attacked, seen, step))
+        moments.append(Moment(update, f"{update}: step" if update else "0: original", attacked, seen, step))
     moments[0] = replace(moments[0], step=None)
     return AttackRun.finished(request, result), moments
 
@@ -43,9 +43,9 @@ def main() -> None:
     st.title("Player")
     labels = (HOSTILE, *(f"class {i}" for i in range(1, CLASSES)))
     run, moments = made()
-    frame = play(replace(MODELS["gtsrb-onehot"], labels=labels), WANTED, run, moments, UPDATES)
+    moment = play(OneHot(labels), WANTED, run, moments, UPDATES)
     st.session_state["drawn"] = st.session_state.get("drawn", 0) + 1
-    st.text(f"Server: update {frame.update}, drawn {st.session_state['drawn']} times.")
+    st.text(f"Server: update {moment.update}, drawn {st.session_state['drawn']} times.")
 
 
 if __name__ == "__main__":

@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 
 PAGES = {
     "/": "Attack lab",
+    "/compare": "Compare",
     "/geometry": "Mahalanobis against Euclid",
     "/learn": "What is a logit?",
     "/learn?step=4": "Why does the ellipse matter?",
     "/runs": "Runs",
     "/models": "Models",
 }
-NAMES = ["Attack lab", "Geometry", "Learn", "Runs", "Models"]
+NAMES = ["Attack lab", "Compare", "Geometry", "Learn", "Runs", "Models"]
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -55,10 +56,8 @@ def address(lab: Lab, query: str) -> None:
     expect(lab.page).to_have_url(re.compile(rf"^http://[^/]+/{re.escape('?' * bool(query) + query)}$"))
 
 
-def test_an_address_restores_a_choice_that_can_be_attacked_and_outlives_a_reload(
-    cold_server: str, open_lab: Callable[..., Lab]
-) -> None:
-    lab = open_lab(query=CHOICE, host=cold_server).reads_as("no entry").ready()
+def test_an_address_restores_a_choice_that_can_be_attacked_and_outlives_a_reload(open_lab: Callable[..., Lab]) -> None:
+    lab = open_lab(query=CHOICE).reads_as("no entry").ready()
     address(lab, CHOICE)
     lab.page.reload()
     lab.reads_as("no entry").ready()
@@ -66,7 +65,7 @@ def test_an_address_restores_a_choice_that_can_be_attacked_and_outlives_a_reload
     expect(lab.page.get_by_role("combobox", name="Model")).to_have_value(MODELS[SIGNS].title)
     expect(lab.page.get_by_role("combobox", name="Wanted class")).to_have_value("stop")
     lab.button("Run").click()
-    expect(lab.success).to_contain_text("Reads as stop now")
+    expect(lab.success).to_contain_text("The result reads as stop")
 
 
 def test_the_address_follows_each_click_and_the_way_back_from_a_page_has_the_choice(
@@ -98,9 +97,14 @@ def test_the_address_follows_each_click_and_the_way_back_from_a_page_has_the_cho
 
 
 def test_an_address_that_makes_no_sense_is_explained(open_lab: Callable[..., Lab], example: Sight) -> None:
-    lab = open_lab(query="model=%00%ff&photo=..%2F..%2Fetc%2Fpasswd&want=&step=4&%3Cb%3E=1").ready()
+    lab = open_lab(query="model=%00%ff&photo=..%2F..%2Fetc%2Fpasswd&want=&step=-4&%3Cb%3E=1").ready()
     said = lab.page.get_by_role("alert").filter(has_text="Not everything that the address asks for can be shown.")
-    for words in ("one of scenes, ", "Its photo and its labels are left out", "step is 4, where", "<b>: the lab has"):
+    for words in (
+        "one of scenes, ",
+        "Its photo and its labels are left out",
+        "step is “-4”, where",
+        "“<b>”: this page has",
+    ):
         expect(said).to_contain_text(words)
     lab.reads_as(example.reads)
     address(lab, "")

@@ -18,48 +18,63 @@ import torch
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
+from lab.archive import unpack
+from lab.report.report import Files, Verdict, report
+from models.encodings import MultiLabel
 from models.loaders import load
 from models.registry import ASSETS, DEFAULT, MODELS
-from ui import exports
-from ui.archive import unpack
-from ui.readout import names
-from ui.report import report
+from tests.browser.test_uploads import sample, upload
+from ui.parts import downloads
 
 if TYPE_CHECKING:
     from tests.browser.conftest import Lab, Sight
 
 
-def test_each_file_is_read_again_as_the_page_says(
+def test_two_clicks_on_a_fresh_page_are_a_first_attack_whose_files_are_read_again_as_the_page_says(
     lab: Lab, sight: Callable[..., Sight], browser: Browser, tmp_path: Path
 ) -> None:
     bridge = sight("bridge")
     wanted = bridge.wanted
-    lab.photo("bridge", bridge.reads)
+    lab.thumbnail("bridge").click()
     lab.button("Run").click()
-    expect(lab.success).to_contain_text(f"Reads as {wanted} now")
+    expect(lab.success).to_contain_text(f"The result reads as {wanted}")
+    np.testing.assert_array_equal(lab.picture(f"Original: {bridge.reads}"), bridge.picture)
+    shown = lab.picture(f"Attacked: {wanted}")
+    assert 1 <= np.abs(shown.astype(int) - bridge.picture).max() < 64
+    assert lab.update() >= 2
     l2 = re.search(r"L2 (\d+\.\d+)", lab.success.inner_text())
     assert l2 is not None
     jpeg = lab.page.get_by_text("JPEG, quality 90:").inner_text()
 
     png = Image.open(io.BytesIO(lab.download("Picture (PNG)")))
+    assert (png.format, png.mode) == ("PNG", "RGB")
     assert sight(png).reads == wanted
+    for verdict in ("PNG, 8 bits:.*still read as wanted", "JPEG, quality 90:.*read as wanted when opened again"):
+        expect(lab.page.get_by_text(re.compile(verdict))).to_be_visible()
     file = io.BytesIO()
     png.save(file, "JPEG", quality=90)
     survives = sight(Image.open(file).convert("RGB")).reads
-    assert jpeg.endswith(f"reads as {survives}.")
+    assert f"reads as {survives} (margin " in jpeg
 
-    _, result = unpack(lab.download("Arrays (NPZ)"))
+    arrays = np.load(io.BytesIO(lab.download("Arrays (NPZ)")))
     network = load(MODELS[DEFAULT])
     with torch.no_grad():
-        z = network.network(torch.from_numpy(result.image)[None])[0]
-    np.testing.assert_allclose(z, result.logits, atol=1e-4)
-    assert names(MODELS[DEFAULT], network.encoding.decode(z).numpy()) == wanted
-    assert f"{np.linalg.norm(result.image - result.original):.3f}" == l2[1]
+        z = network.network(torch.from_numpy(arrays["image"])[None])[0]
+    np.testing.assert_allclose(z, arrays["logits"], atol=1e-4)
+    assert MODELS[DEFAULT].encoding.names(network.encoding.decode(z).numpy()) == wanted
+    np.testing.assert_array_equal(np.rint(arrays["image"].transpose(1, 2, 0) * 255).astype(np.uint8), shown)
+    told, change = json.loads(str(arrays["header"])), arrays["image"] - arrays["original"]
+    assert told["request"]["model"] == DEFAULT
+    assert 0 < told["distortion"]["l2"] == pytest.approx(np.linalg.norm(change), rel=1e-4)
+    assert f"{np.linalg.norm(change):.3f}" == l2[1]
 
     record = json.loads(lab.download("Record (JSON)"))
+    assert record["success"] is True
+    assert record["weights_sha256"] == MODELS[DEFAULT].sha256
+    assert {"torch", "timm", "numpy", "scipy"} <= set(record["versions"])
     assert (record["names_before"], record["names"]) == (bridge.reads, wanted)
     assert f"{record['distortion']['l2']:.3f}" == l2[1]
-    assert names(MODELS[DEFAULT], np.array(record["request"]["target"])) == record["target_names"] == wanted
+    assert MODELS[DEFAULT].encoding.names(np.array(record["request"]["target"])) == record["target_names"] == wanted
 
     path = tmp_path / "attacked.html"
     path.write_bytes(lab.download("Report (HTML)"))
@@ -69,7 +84,7 @@ def test_each_file_is_read_again_as_the_page_says(
         expect(page.get_by_role("heading", level=1)).to_have_text(f"Attack report: {bridge.reads} → {wanted}")
         assert page.get_by_role("listitem").all_inner_texts() == told.split("\n")
         row = page.get_by_role("row", name="JPEG, quality 90").inner_text()
-        assert row.split("\t")[1:] == ["✓ yes" if survives == wanted else "✗ no", survives]
+        assert row.split("\t")[1:3] == ["✓ yes" if survives == wanted else "✗ no", survives]
         sources = page.get_by_role("img").evaluate_all("all => all.filter(i => i.src).map(i => i.src)")
         original, attacked = (Image.open(io.BytesIO(base64.b64decode(each.split(",")[1]))) for each in sources[:2])
         np.testing.assert_array_equal(np.asarray(original), bridge.picture)
@@ -78,6 +93,34 @@ def test_each_file_is_read_again_as_the_page_says(
         assert opened == [path.as_uri()]
     finally:
         page.context.close()
+
+
+@pytest.mark.parametrize("where", ["the same", pytest.param("a fresh one", marks=pytest.mark.slow)])
+def test_a_photo_saved_for_a_network_that_crops_is_read_as_wanted_by_any_server(
+    where: str, open_lab: Callable[..., Lab], sight: Callable[..., Sight], request: pytest.FixtureRequest
+) -> None:
+    """The network resizes every photo to 256 pixels and keeps 224 of them."""
+    address = "model=imagenet-onehot&photo=espresso&want=convertible"
+    lab = open_lab(address).ready().reads_as("espresso")
+    lab.button("Run").click()
+    expect(lab.success).to_contain_text("reads as convertible")
+    said = "PNG, 8 bits: check_circle still read as wanted when opened again; it reads as convertible (margin +"
+    expect(lab.page.get_by_text(said)).to_be_visible()
+    data = lab.download("Picture (PNG)")
+    saved, photo = Image.open(io.BytesIO(data)), sample("espresso")
+    assert saved.size == (384, 256)
+    whole = np.asarray(photo.resize(saved.size, Image.Resampling.BICUBIC))
+    np.testing.assert_array_equal(np.asarray(saved)[:, :80], whole[:, :80])
+    assert np.abs(np.asarray(saved).astype(int) - whole).mean() < 1
+    seen = sight(saved, "imagenet-onehot")
+    assert seen.reads == "convertible"
+
+    if where == "a fresh one":
+        lab = open_lab(address, host=request.getfixturevalue("cold_server")).reads_as("espresso")
+    upload(lab, data, "attacked.png")
+    expect(lab.thumbnail("yours")).to_be_visible()
+    lab.reads_as("convertible")
+    np.testing.assert_array_equal(lab.picture("Original: convertible"), seen.picture)
 
 
 HOSTILE = [
@@ -95,11 +138,11 @@ def test_a_report_with_hostile_names_is_only_a_page_to_read(
 ) -> None:
     request, result = unpack((ASSETS / "example.npz").read_bytes())
     labels = tuple(f"{HOSTILE[i % len(HOSTILE)]} {i}" for i in range(24))
-    spec = replace(MODELS[request.model], labels=labels, title=HOSTILE[1])
-    facts = exports.facts(spec, request, result)
-    verdicts = dict.fromkeys(HOSTILE, (True, HOSTILE[0]))
+    spec = replace(MODELS[request.model], encoding=MultiLabel(labels), title=HOSTILE[1])
+    facts = downloads.facts(spec, request, result)
+    files = Files(result, b"", HOSTILE[1], dict.fromkeys(HOSTILE, Verdict(True, *HOSTILE[:2])))
     path = tmp_path / "attacked.html"
-    path.write_text(report(spec, request, result, result, verdicts, HOSTILE[2], facts, datetime.now(UTC)))
+    path.write_text(report(spec, request, result, files, HOSTILE[2], facts, datetime.now(UTC)))
     opened, page = open_alone(browser, path, width=width, scheme=scheme)
     try:
         page.mouse.move(100, 100)

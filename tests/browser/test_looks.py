@@ -3,77 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import TimeoutError, expect
 
+from lab.archive import unpack
+from lab.store import store
 from models.registry import ASSETS, MODELS
-from ui.archive import unpack
-from ui.lessons import LESSONS
-from ui.store import store
+from tests.browser.looks import LAID_OUT, SCHEMES, WIDTHS, assert_fits, assert_nothing_sticks_out, looks, wear
+from ui.parts.lessons import LESSONS
 
 if TYPE_CHECKING:
     from tests.browser.conftest import Lab, Sight, Visit
 
-WIDTHS = [1440, 380]
-SCHEMES = ["light", "dark"]
 
-
-def sticks_out(page: Page) -> list[int]:
-    """Pixels by which the page, and its scrolling part, are wider than what is seen of them."""
-    return page.evaluate(
-        """() => [document.scrollingElement, document.querySelector('[data-testid="stMain"]')]
-               .map(part => Math.max(0, part.scrollWidth - part.clientWidth))"""
-    )
-
-
-def brightness(page: Page) -> float:
-    """Of the background, from 0 to 1."""
-    colour = page.evaluate("() => getComputedStyle(document.querySelector('[data-testid=\"stApp\"]')).backgroundColor")
-    channels = [float(part) for part in colour.split("(")[1].rstrip(")").split(",")[:3]]
-    return sum(channels) / 3 / 255
-
-
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("width", WIDTHS)
-def test_the_lab_fits_in_every_width_and_scheme(
-    width: int, scheme: str, open_lab: Callable[..., Lab], example: Sight
-) -> None:
-    page = open_lab(width=width, scheme=scheme).page
+def test_the_lab_fits_in_every_width_and_scheme(open_lab: Callable[..., Lab], example: Sight) -> None:
+    page = open_lab().page
     expect(page.get_by_text(f"Attacked: {example.wanted}")).to_be_visible()
     expect(page.get_by_role("heading", name="Take it with you")).to_be_visible()
     expect(page.get_by_text("JPEG, quality 90")).to_be_visible()
-    assert sticks_out(page) == [0, 0]
-    assert (brightness(page) > 0.5) == (scheme == "light")
-    pictures = page.get_by_role("figure").get_by_role("img").all()
-    assert len(pictures) == 3
-    for picture in pictures:
-        box = picture.bounding_box()
-        assert box is not None
-        assert 0 <= box["x"] < box["x"] + box["width"] <= width
+    assert_fits(page)
+    for width, _ in looks(page):
+        pictures = page.get_by_role("figure").get_by_role("img").all()
+        assert len(pictures) == 3
+        for picture in pictures:
+            box = picture.bounding_box()
+            assert box is not None
+            assert 0 <= box["x"] < box["x"] + box["width"] <= width
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("width", WIDTHS)
-def test_the_models_fit_in_every_width_and_scheme(width: int, scheme: str, visit: Callable[..., Visit]) -> None:
-    page = visit("/models", width=width, scheme=scheme).page
+def test_the_models_fit_in_every_width_and_scheme(visit: Callable[..., Visit]) -> None:
+    page = visit("/models").page
     expect(page.get_by_role("button", name="Open in the lab")).to_have_count(len(MODELS))
     page.get_by_text("All 1000 labels").click()
     expect(page.get_by_text("tiger cat").first).to_be_visible()
-    assert sticks_out(page) == [0, 0]
-    assert (brightness(page) > 0.5) == (scheme == "light")
+    assert_fits(page)
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("width", WIDTHS)
-def test_the_geometry_fits_in_every_width_and_scheme(width: int, scheme: str, visit: Callable[..., Visit]) -> None:
-    page = visit("/geometry", width=width, scheme=scheme).page
+def test_the_geometry_fits_in_every_width_and_scheme(visit: Callable[..., Visit]) -> None:
+    page = visit("/geometry").page
     expect(page.get_by_text("The nearest point is not the cheapest.")).to_be_visible()
     expect(page.get_by_text("The logits in numbers")).to_be_visible()
     expect(page.locator(".js-plotly-plot .scatterlayer").first).to_be_visible()
-    assert sticks_out(page) == [0, 0]
-    assert (brightness(page) > 0.5) == (scheme == "light")
+    assert_fits(page)
 
 
 @pytest.fixture
@@ -89,36 +63,31 @@ def two_runs() -> Iterator[None]:
             store().delete(row.id)
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("width", WIDTHS)
-def test_the_runs_fit_in_every_width_and_scheme(
-    width: int, scheme: str, two_runs: None, visit: Callable[..., Visit]
-) -> None:
-    opened = visit("/runs", width=width, scheme=scheme)
+def test_the_runs_fit_in_every_width_and_scheme(two_runs: None, visit: Callable[..., Visit]) -> None:
+    opened = visit("/runs")
     page = opened.page
     opened.idle()
     page.get_by_role("button", name="Compare").nth(0).click()
-    expect(page.get_by_text("One run is chosen.")).to_be_visible()
+    expect(page.get_by_text("This run is chosen.")).to_be_visible()
     opened.idle()
-    assert sticks_out(page) == [0, 0]
+    assert_fits(page)
     page.get_by_role("button", name="Compare").nth(1).click()
     expect(page.get_by_text("B, perturbation: ×")).to_be_visible()
     expect(page.locator(".js-plotly-plot .scatterlayer")).to_have_count(2)
+    assert_fits(page)
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog", name="Comparison")).to_have_count(0)
     page.get_by_role("button", name="Delete").first.click()
     expect(page.get_by_text("Delete this run for good?")).to_be_visible()
-    assert sticks_out(page) == [0, 0]
-    assert (brightness(page) > 0.5) == (scheme == "light")
+    assert_fits(page)
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("width", WIDTHS)
-def test_the_lecture_fits_in_every_width_and_scheme(width: int, scheme: str, visit: Callable[..., Visit]) -> None:
-    page = visit("/learn", width=width, scheme=scheme).page
+def test_the_lecture_fits_in_every_width_and_scheme(visit: Callable[..., Visit]) -> None:
+    page = visit("/learn").page
     for number, lesson in enumerate(LESSONS, start=1):
         expect(page.get_by_role("heading", level=1)).to_have_text(lesson.question)
         expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible()
-        assert sticks_out(page) == [0, 0]
-        assert (brightness(page) > 0.5) == (scheme == "light")
+        assert_fits(page)
         if number < len(LESSONS):
             page.get_by_role("button", name="Next").click()
 
@@ -130,8 +99,49 @@ def test_on_a_phone_the_controls_open_beside_the_page_and_an_attack_succeeds(
     expect(lab.page.get_by_text("JPEG, quality 90")).to_be_visible()
     lab.page.get_by_role("button", name="Expand sidebar").click()
     lab.photo("bridge", bridge.reads)
-    assert sticks_out(lab.page) == [0, 0]
+    assert_nothing_sticks_out(lab.page)
     lab.page.get_by_role("button", name="Collapse sidebar").click()
     lab.button("Run").click()
-    expect(lab.success).to_contain_text(f"Reads as {bridge.wanted} now")
-    assert sticks_out(lab.page) == [0, 0]
+    expect(lab.success).to_contain_text(f"The result reads as {bridge.wanted}")
+    assert_nothing_sticks_out(lab.page)
+
+
+CONTRASTS = """() => {
+    const channels = (colour) => colour.match(/[\\d.]+/g).slice(0, 3).map((each) => each / 255);
+    const linear = (c) => (c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+    const light = (colour) => {
+        const [red, green, blue] = channels(colour).map(linear);
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05;
+    };
+    const page = document.querySelector('[data-testid="stApp"]');
+    const ground = light(getComputedStyle(page).backgroundColor);
+    const texts = [...page.querySelectorAll(".js-plotly-plot .main-svg text")];
+    const lights = texts.filter((each) => each.textContent.trim()).map((each) => light(getComputedStyle(each).fill));
+    return lights.map((each) => Math.max(each, ground) / Math.min(each, ground));
+}"""
+"""Of the texts of charts to the page's background, as WCAG has it."""
+
+
+@pytest.mark.parametrize("path", ["/", "/geometry"])
+def test_what_is_written_in_charts_can_be_read(path: str, visit: Callable[..., Visit]) -> None:
+    page = visit(path).page
+    expect(page.locator(".js-plotly-plot .xtitle")).not_to_have_count(0)
+    expect(page.locator(".js-plotly-plot .ytick").first).to_be_visible()
+    for scheme in SCHEMES:
+        wear(page, scheme)
+        with suppress(TimeoutError):
+            page.wait_for_function(f"Math.min(...({CONTRASTS})()) >= 4.5", timeout=LAID_OUT)
+        assert min(page.evaluate(CONTRASTS)) >= 4.5
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_link_of_the_navigation_shows_that_it_has_the_keyboard(width: int, visit: Callable[..., Visit]) -> None:
+    page = visit("/models", width=width).page
+    if width == min(WIDTHS):
+        page.get_by_test_id("stExpandSidebarButton").click()
+    link = page.get_by_role("link", name="Compare", exact=True)
+    page.get_by_role("link", name="Attack lab", exact=True).focus()
+    expect(link).not_to_have_css("outline-style", "solid")
+    page.keyboard.press("Tab")
+    expect(link).to_be_focused()
+    expect(link).to_have_css("outline-style", "solid")

@@ -10,13 +10,14 @@ import pytest
 from playwright.sync_api import Browser, Page, WebSocket, expect
 
 from tests.browser.conftest import serving
+from tests.browser.looks import assert_nothing_sticks_out, looks
 from tests.browser.player_page import CLASSES, HOSTILE, UPDATES
-from tests.browser.test_looks import SCHEMES, WIDTHS, sticks_out
-from ui.player import FRAMES
+from ui.player.player import MOMENTS
 
 if TYPE_CHECKING:
     from tests.browser.conftest import Lab, Sight, Visit
 
+pytestmark = pytest.mark.xdist_group("player")  # its server is started once
 MEGABYTE = 1_000_000
 KEY_HELD_DOWN = """slider => {
     for (let i = 0; i < 10; i++) slider.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowLeft", bubbles: true }))
@@ -83,7 +84,7 @@ class Player:
 def test_keys_scrub_and_the_page_follows_once_they_rest(player: Player) -> None:
     player.slider.focus()
     updates = player.updates()
-    assert len(updates) == FRAMES
+    assert len(updates) == MOMENTS
     player.followed(UPDATES)
     player.slider.press("ArrowLeft")
     player.followed(updates[-2])
@@ -138,15 +139,34 @@ def test_playing_asks_the_server_for_nothing_and_it_follows_at_the_end(
     seen = set()
     while player.page.get_by_role("button", name="Pause").count():
         seen.add(player.page.get_by_text("Reads as class").inner_text())
-        if len(seen) == FRAMES // 2:
+        if len(seen) == MOMENTS // 2:
             assert messages == []
             assert player.server()[1] == drawn
         player.page.wait_for_timeout(50)
-    assert len(seen) > FRAMES // 2
+    assert len(seen) > MOMENTS // 2
     player.followed(UPDATES)
     player.page.wait_for_timeout(1000)
     assert len(messages) == 1
     assert player.server() == (UPDATES, drawn + 1)
+
+
+def test_keys_work_as_long_as_nothing_else_has_the_keyboard(player: Player) -> None:
+    updates = player.updates()
+    player.page.evaluate("document.activeElement.blur()")
+    player.page.keyboard.press("ArrowLeft")
+    player.followed(updates[-2])
+
+
+def test_space_plays_from_the_page_and_types_in_a_field(player: Player) -> None:
+    player.page.evaluate("document.activeElement.blur()")
+    player.page.keyboard.press(" ")
+    expect(player.page.get_by_role("button", name="Pause")).to_be_visible()
+    player.page.keyboard.press(" ")
+    expect(player.page.get_by_role("button", name="Play")).to_be_visible()
+    search = player.page.get_by_role("searchbox")
+    search.press_sequentially("a b")
+    expect(search).to_have_value("a b")
+    expect(player.page.get_by_role("button", name="Play")).to_be_visible()
 
 
 def test_space_halts_and_the_page_follows_there(player: Player) -> None:
@@ -269,17 +289,15 @@ def test_a_label_that_looks_like_html_is_text(player: Player) -> None:
     assert player.page.locator("tbody img").count() == 0
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("width", WIDTHS)
-def test_the_player_fits_in_every_width_and_scheme(width: int, scheme: str, open_player: Callable[..., Player]) -> None:
-    player = open_player(width=width, scheme=scheme, motion="no-preference")
+def test_the_player_fits_in_every_width_and_scheme(player: Player) -> None:
     for view in ("Side by side", "Slider", "Flicker"):
         player.page.get_by_role("radio", name=view).check()
-        assert sticks_out(player.page) == [0, 0]
-        for part in (*player.page.get_by_role("figure").all(), player.page.get_by_role("table")):
-            box = part.bounding_box()
-            assert box is not None
-            assert 0 <= box["x"] < box["x"] + box["width"] <= width
+        for width, _ in looks(player.page):
+            assert_nothing_sticks_out(player.page)
+            for part in (*player.page.get_by_role("figure").all(), player.page.get_by_role("table")):
+                box = part.bounding_box()
+                assert box is not None
+                assert 0 <= box["x"] < box["x"] + box["width"] <= width
 
 
 def test_pixels_of_a_small_picture_are_seen(player: Player) -> None:
@@ -308,7 +326,7 @@ def sending(messages: list[int]) -> Callable[[Page], None]:
     return lambda page: page.on("websocket", hear)
 
 
-@pytest.mark.parametrize("model", ["scenes", "imagenet-onehot"])
+@pytest.mark.parametrize("model", [pytest.param("scenes", marks=pytest.mark.slow), "imagenet-onehot"])
 def test_a_new_run_sends_at_most_four_megabytes(
     model: str, open_lab: Callable[..., Lab], sight: Callable[..., Sight]
 ) -> None:
@@ -321,7 +339,7 @@ def test_a_new_run_sends_at_most_four_megabytes(
     lab.idle()
     sizes.clear()
     lab.button("Run").click()
-    expect(lab.success).to_contain_text("Reads as")
+    expect(lab.success).to_contain_text("The result reads as")
     expect(lab.page.get_by_text("JPEG, quality 90")).to_be_visible()
     updates = lab.updates()
     print(f"{model}: {sum(sizes) / MEGABYTE:.2f} MB in {len(sizes)} messages for {updates} updates")

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from playwright.sync_api import expect
 
-from ui.state import samples
+from lab.photos.samples import samples
 
 if TYPE_CHECKING:
     from tests.browser.conftest import Lab, Sight
@@ -48,7 +48,7 @@ def test_a_phone_photo_stands_upright_and_can_be_attacked(lab: Lab, sight: Calla
     lab.reads_as(upright.reads)
     np.testing.assert_array_equal(lab.picture(f"Original: {upright.reads}"), upright.picture)
     lab.button("Run").click()
-    expect(lab.success).to_contain_text(f"Reads as {upright.wanted} now")
+    expect(lab.success).to_contain_text(f"The result reads as {upright.wanted}")
 
 
 def test_a_grey_png_is_shown_grey(lab: Lab, example: Sight, sight: Callable[..., Sight]) -> None:

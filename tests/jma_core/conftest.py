@@ -6,20 +6,18 @@ Nothing here uses the code under test, so that every expected answer comes from 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import settings
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-Floats = NDArray[np.float64]
+from bench.rivals import adv_lib
 
-settings.register_profile("suite", deadline=None, derandomize=True, max_examples=100)
-settings.load_profile("suite")
+Floats = NDArray[np.float64]
 
 
 @pytest.fixture(autouse=True)
@@ -72,6 +70,15 @@ def mlp_network() -> Callable[..., nn.Module]:
     return build
 
 
+def _ranked(n: int, target: Any, kappa: float, *, ordered: bool) -> tuple[Floats, Floats]:
+    inside = list(target) if ordered else sorted(target)
+    others = [i for i in range(n) if i not in inside]
+    chain = [*inside, *others][1:]
+    pairs = [*zip([*inside, *[inside[-1]] * n], chain, strict=False)] if ordered else product(inside, others)
+    rows = np.array([np.eye(n)[larger] - np.eye(n)[smaller] for larger, smaller in pairs])
+    return rows, np.full(len(rows), kappa)
+
+
 @pytest.fixture(scope="session")
 def written_out() -> Callable[..., tuple[Floats, Floats]]:
     """A (p, n) and h (p,) of an encoding's constraints A z >= h, from the table in the design."""
@@ -80,6 +87,8 @@ def written_out() -> Callable[..., tuple[Floats, Floats]]:
         if hasattr(encoding, "thresholds"):
             s, decided = np.where(np.asarray(target) == 1, 1.0, -1.0), np.asarray(target) != -1
             return np.diag(s)[decided], (s * encoding.thresholds.double().numpy() + kappa)[decided]
+        if hasattr(encoding, "ordered"):
+            return _ranked(encoding.n, target, kappa, ordered=encoding.ordered)
         codes = encoding.codebook.double().numpy() if hasattr(encoding, "codebook") else np.eye(encoding.n)
         rivals = [i for i in range(len(codes)) if i != target]
         return np.array([codes[target] - codes[i] for i in rivals]), np.full(len(rivals), kappa)
@@ -126,6 +135,14 @@ def shortest_by_quadratic_program() -> Callable[..., Floats]:
         return np.asarray(delta)
 
     return solve
+
+
+@pytest.fixture(scope="session")
+def library() -> Iterator[Any]:
+    """adv-lib's attacks."""
+    pytest.importorskip("adv_lib", reason="needs adv-lib: pip install --no-deps adv-lib")
+    with adv_lib() as attacks:
+        yield attacks
 
 
 class _Rationed(torch.autograd.Function):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -12,33 +12,66 @@ import scipy.optimize
 import torch
 from torch import Tensor, nn
 
-from jma_core import ECOC, MultiLabel, OneHot, hadamard_codebook, jma, refined, run, run_batch
-from jma_core.attacks.alma import alma
-from jma_core.attacks.cw import cw
-from jma_core.attacks.ddn import ddn
-from jma_core.attacks.fab import fab
-from jma_core.attacks.fmn import fmn
+from jma_core import (
+    ECOC,
+    Group,
+    MultiLabel,
+    Norm,
+    OneHot,
+    TopK,
+    alma,
+    boxed,
+    catalogue,
+    cw,
+    ddn,
+    fab,
+    fmn,
+    hadamard_codebook,
+    jma,
+    refined,
+    run,
+    run_batch,
+)
 from jma_core.attacks.refined import RATE
+from jma_core.attacks.trail import ORDERS
 from jma_core.records import AttackResult, Phase, StopReason
+from tests.attacks import brief, in_turn, takes
 
 Build = Callable[..., Any]
 
-ATTACKS: dict[str, Callable[..., Any]] = {
-    "lazy": partial(jma, step=0.1),
-    "paper": partial(jma, step=0.1, level="paper"),
-    "refined": partial(refined, steps=60),
-    "ddn": partial(ddn, steps=60),
-    "fmn": partial(fmn, steps=60),
-    "alma": partial(alma, steps=100),
-    "alma, each": partial(alma, steps=100, held="each"),
-    "cw": partial(cw, searches=3, steps=40, rate=0.05, c=1.0),
-    "ml-cw": partial(cw, searches=3, steps=40, rate=0.05, c=1.0, hinge="sum"),
-    "fab": partial(fab, steps=20),
+PATHS = {name: {"step": 0.1, "max_iter": 200} for name in ("lazy", "boxed", "paper")}
+LONGER = {"alma": {"steps": 100}, "cw": {"searches": 3, "steps": 40, "rate": 0.05, "c": 1.0}, "fab": {"steps": 20}}
+LONGER |= {"quadattack": {"searches": 3, "steps": 40, "rate": 0.02, "metric": "logits"}}  # which f alone decides
+BOUNDED = {
+    name: {"eps": 1.0 if entry.norm == Norm.L2 else 0.15}
+    for name, entry in catalogue().items()
+    if entry.group == Group.BUDGET
 }
-FIRST_ORDER = [name for name in ATTACKS if name not in ("lazy", "paper", "fab")]
-each_attack = pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
-each_encoding = pytest.mark.parametrize("name", ["one-hot", "ecoc", "multi-label"])
 SHAPE = (3, 6, 6)
+POOL = 0.2 + 0.6 * torch.rand((8, *SHAPE), generator=torch.Generator().manual_seed(9), dtype=torch.float64)
+FASTER = {"lots": {"pool": POOL, "step": 0.02}, "sema": {"eps": 0.4}, "ml_deepfool": {"overshoot": 0.02}}
+FASTER |= {name: {"searches": 3, "steps": 40, "rate": 0.05, "c": 1.0} for name in ("ml_cw", "ecoc", "cw_k")}
+ATTACKS: dict[str, partial[Any]] = brief(60, **PATHS, **LONGER, **FASTER, **BOUNDED)
+ATTACKS |= {"alma, each": partial(ATTACKS["alma"], held="each"), "ml-cw": partial(ATTACKS["cw"], hinge="sum")}
+FOR_CLASSES = {name: attack for name, attack in ATTACKS.items() if takes(attack, "one-hot")}
+FIRST_ORDER = [
+    name
+    for name, attack in FOR_CLASSES.items()
+    if name not in BOUNDED
+    and any(each.budget and each.label.startswith("Gradients") for each in attack.func.entry.settings)
+]
+"""Those whose iterations are gradients, as their budget's label says."""
+ROUNDING = {"linf": 1e-5, "mla_lp": 1e-5}
+"""By how much rounding may move a pixel: linear programs have many solutions."""
+ENCODINGS = ["one-hot", "top-K", "ecoc", "multi-label"]
+CASES = {
+    f"{each}-{name}": (each, ATTACKS[name]) for name in ATTACKS for each in ENCODINGS if takes(ATTACKS[name], each)
+}
+each_attack = pytest.mark.parametrize("attack", FOR_CLASSES.values(), ids=FOR_CLASSES)
+each_encoding = pytest.mark.parametrize("name", ENCODINGS)
+each_case = pytest.mark.parametrize(("name", "attack"), CASES.values(), ids=CASES)
+TURNS = in_turn(ATTACKS, ENCODINGS)
+each_in_turn = pytest.mark.parametrize(("name", "attack"), TURNS.values(), ids=TURNS)
 
 
 class Case:
@@ -52,6 +85,9 @@ class Case:
             self.encoding: Any = MultiLabel(6)
             flipped = z.abs().argsort()[:2].tolist()
             self.target: Any = [bool(value > 0) != (j in flipped) for j, value in enumerate(z)]
+        elif name == "top-K":
+            first, second, third = z.argsort().tolist()[:2:-1]
+            self.encoding, self.target = TopK(6, 3), [second, first, third]
         else:
             self.encoding = ECOC(hadamard_codebook(6, 8)) if name == "ecoc" else OneHot(6)
             scores = self.encoding.scores(z) if name == "ecoc" else z
@@ -71,71 +107,129 @@ def case(mlp_network: Build) -> Callable[..., Case]:
     return lambda name, seed=0: Case(mlp_network(8 if name == "ecoc" else 6, seed=0), name, seed)
 
 
-@each_attack
-@each_encoding
-def test_a_near_target_is_reached_within_the_box(case: Callable[..., Case], name: str, attack: Any) -> None:
-    it = case(name)
-    result = it.attacked(attack)
+@pytest.fixture(scope="module")
+def attacked(case: Callable[..., Case]) -> Callable[..., tuple[Case, AttackResult]]:
+    """A case and an attack on it, run once for all tests that only look."""
+
+    @cache
+    def alone(attack: Any, name: str, seed: int = 0) -> tuple[Case, AttackResult]:
+        it = case(name, seed)
+        return it, it.attacked(attack)
+
+    return alone
+
+
+@pytest.fixture(scope="module")
+def attacked_together(case: Callable[..., Case]) -> Callable[..., tuple[list[Case], list[AttackResult]]]:
+    """Four cases of one network and an attack on all of them in one batch, run once for all tests that only look."""
+
+    @cache
+    def together(attack: Any, name: str) -> tuple[list[Case], list[AttackResult]]:
+        cases = [case(name, seed) for seed in range(4)]
+        return cases, in_a_batch(attack, cases)
+
+    return together
+
+
+def in_a_batch(attack: Any, cases: list[Case], f: Any = None, **settings: Any) -> list[AttackResult]:
+    """The attack on several cases of one network, in place of which there may be another function."""
+    images, targets = torch.stack([one.image for one in cases]), [one.target for one in cases]
+    return run_batch(attack, f or cases[0], images, cases[0].encoding, targets, kept=256, **settings)
+
+
+def far(attack: Any, image: Any, original: Any) -> float:
+    """The distance in the norm that the attack keeps small."""
+    return float(np.linalg.norm((image - np.asarray(original)).ravel(), ORDERS[attack.func.entry.norm]))
+
+
+@each_case
+def test_a_near_target_is_reached_within_the_box(attacked: Build, name: str, attack: Any) -> None:
+    it, result = attacked(attack, name)
     assert (result.success, result.reason) == (True, StopReason.SUCCESS)
     decoded = it.encoding.decode(it.net(torch.as_tensor(result.image)[None])[0])
     assert torch.equal(decoded, it.encoding.check_target(it.target))
     assert 0 <= result.image.min() <= result.image.max() <= 1
     assert result.distortion.l2 == pytest.approx(np.linalg.norm(result.image - result.original))
-    hits = [step.l2 for step in result.steps if step.success]
-    assert result.distortion.l2 == pytest.approx(min(hits))
+    hits = [far(attack, step.image, it.image) for step in result.steps if step.success]
+    assert far(attack, result.image, it.image) == pytest.approx(min(hits))
 
 
-@each_attack
-@each_encoding
-def test_the_curve_ends_where_the_attack_ends(case: Callable[..., Case], name: str, attack: Any) -> None:
-    result = case(name).attacked(attack)
+@each_case
+def test_the_curve_ends_where_the_attack_ends(attacked: Build, name: str, attack: Any) -> None:
+    it, result = attacked(attack, name)
     passes, distances = result.curve.T
     assert (np.diff(passes) >= 0).all()
     assert (np.diff(distances) < 0).all()
     assert passes[-1] <= result.backward
-    assert distances[-1] == pytest.approx(result.distortion.l2)
+    assert distances[-1] == pytest.approx(far(attack, result.image, it.image))
 
 
 @pytest.mark.parametrize("name", FIRST_ORDER)
-def test_a_step_of_a_first_order_attack_is_one_pass_each_way(case: Callable[..., Case], name: str) -> None:
-    it = case("one-hot")
-    result = it.attacked(ATTACKS[name])
+def test_a_step_of_a_first_order_attack_is_one_pass_each_way(attacked: Build, name: str) -> None:
+    it, result = attacked(ATTACKS[name], "one-hot")
     assert result.forward == result.backward == it.seen == result.n_it
 
 
-@each_attack
-@each_encoding
-def test_a_batch_gives_what_single_runs_give(case: Callable[..., Case], name: str, attack: Any) -> None:
-    cases = [case(name, seed) for seed in range(4)]
-    it = cases[0]
-    images, targets = torch.stack([one.image for one in cases]), [one.target for one in cases]
-    results = run_batch(attack, it, images, it.encoding, targets, kept=256)
-    for one, together in zip(cases, results, strict=True):
-        alone = run(attack(it, one.image, it.encoding, one.target))
+@pytest.mark.parametrize("name", BOUNDED)
+def test_one_within_a_norm_has_a_gradient_for_each_of_its_iterations_but_for_fgsm(attacked: Build, name: str) -> None:
+    """Where it starts at random, the original is looked at besides."""
+    it, result = attacked(ATTACKS[name], "one-hot")
+    seeded = any(setting.name == "seed" for setting in catalogue()[name].settings)
+    assert result.forward == it.seen == result.n_it + (seeded or name == "fgsm")
+    assert result.backward == (1 if name == "fgsm" else result.n_it)
+
+
+@each_in_turn
+def test_a_batch_gives_what_single_runs_give(attacked: Build, attacked_together: Build, name: str, attack: Any) -> None:
+    for seed, together in enumerate(attacked_together(attack, name)[1]):
+        _, alone = attacked(attack, name, seed)
         for ours, theirs in zip(together.steps[:15], alone.steps[:15], strict=True):
-            np.testing.assert_allclose(ours.image, theirs.image, atol=1e-9)  # later ones amplify the rounding at kinks
+            slack = ROUNDING.get(attack.func.entry.name, 1e-9)  # more in later steps, which amplify it at kinks
+            np.testing.assert_allclose(ours.image, theirs.image, atol=slack)
         assert together.distortion.l2 == pytest.approx(alone.distortion.l2, rel=1e-4)
         assert (together.reason, together.n_it, together.backward) == (alone.reason, alone.n_it, alone.backward)
-        measured = any(step.certificate for step in alone.steps)  # by a pass that in a batch is nobody's
-        assert together.forward == alone.forward - measured
+        assert alone.forward - together.forward in (0, 1)  # rows are measured by a pass that in a batch is nobody's
 
 
-@each_attack
-def test_the_same_attack_gives_the_same_bits(case: Callable[..., Case], attack: Any) -> None:
-    it = case("multi-label")
-    first, second = it.attacked(attack), it.attacked(attack)
+@pytest.mark.parametrize("attack", [ATTACKS["lazy"], ATTACKS["boxed"], ATTACKS["refined"]])
+@each_encoding
+def test_in_float64_a_batch_ends_where_single_attacks_end(conv_network: Build, name: str, attack: Any) -> None:
+    """In float32 they may end some percent apart, where a walk along kinks amplifies rounding: then it is that."""
+    it = Case(conv_network(8 if name == "ecoc" else 6), name, 0)
+    cases = [Case(it.net, name, seed) for seed in range(6)]
+    images, targets = torch.stack([one.image for one in cases]), [one.target for one in cases]
+    for one, together in zip(cases, run_batch(attack, it, images, it.encoding, targets), strict=True):
+        alone = run(attack(it, one.image, it.encoding, one.target))
+        assert (together.reason, together.n_it, together.backward) == (alone.reason, alone.n_it, alone.backward)
+        assert together.distortion.l2 == pytest.approx(alone.distortion.l2, rel=1e-9)
+        np.testing.assert_allclose(together.image, alone.image, atol=1e-9)
+
+
+@each_in_turn
+def test_a_batch_of_one_is_a_single_attack_bit_for_bit(
+    conv_network: Build, case: Callable[..., Case], name: str, attack: Any
+) -> None:
+    net, it = conv_network(8 if name == "ecoc" else 6, dtype=torch.float32), case(name)
+    image = it.image.float()
+    (together,) = run_batch(attack, net, image[None], it.encoding, [it.target], kept=256)
+    alone = run(attack(net, image, it.encoding, it.target))
+    assert (together.reason, together.n_it, together.backward) == (alone.reason, alone.n_it, alone.backward)
+    for ours, theirs in zip(together.steps, alone.steps, strict=True):
+        np.testing.assert_array_equal(ours.image, theirs.image)
+
+
+@each_in_turn
+def test_the_same_attack_gives_the_same_bits(attacked: Build, name: str, attack: Any) -> None:
+    it, first = attacked(attack, name)
+    second = it.attacked(attack)
     np.testing.assert_array_equal(first.image, second.image)
     assert [step.l2 for step in first.steps] == [step.l2 for step in second.steps]
 
 
 @each_attack
-def test_a_batch_with_little_memory_waits_its_turn(case: Callable[..., Case], attack: Any) -> None:
-    cases = [case("one-hot", seed) for seed in range(3)]
-    it, images = cases[0], torch.stack([case("one-hot", seed).image for seed in range(3)])
-    targets = [one.target for one in cases]
-    narrow = run_batch(attack, it, images, it.encoding, targets, memory=1, kept=256)
-    wide = run_batch(attack, it, images, it.encoding, targets, kept=256)
-    for ours, theirs in zip(narrow, wide, strict=True):
+def test_a_batch_with_little_memory_waits_its_turn(attacked_together: Build, attack: Any) -> None:
+    cases, wide = attacked_together(attack, "one-hot")
+    for ours, theirs in zip(in_a_batch(attack, cases[:3], memory=1), wide[:3], strict=True):
         for one, other in zip(ours.steps[:15], theirs.steps[:15], strict=True):
             np.testing.assert_allclose(one.image, other.image, atol=1e-9)
 
@@ -171,13 +265,11 @@ def test_an_image_that_has_the_labels_already_needs_nothing(case: Callable[..., 
 
 @each_attack
 def test_in_a_batch_running_out_of_memory_changes_nothing(
-    case: Callable[..., Case], rationed: Build, out_of_memory: RuntimeError, attack: Any
+    attacked_together: Build, rationed: Build, out_of_memory: RuntimeError, attack: Any
 ) -> None:
     """A backward pass through more than two images fails."""
-    cases = [case("one-hot", seed) for seed in range(4)]
-    it, images, targets = cases[0], torch.stack([one.image for one in cases]), [one.target for one in cases]
-    short = run_batch(attack, rationed(it.net, 2, out_of_memory), images, it.encoding, targets, kept=256)
-    for ours, theirs in zip(short, run_batch(attack, it, images, it.encoding, targets, kept=256), strict=True):
+    cases, wide = attacked_together(attack, "one-hot")
+    for ours, theirs in zip(in_a_batch(attack, cases, rationed(cases[0].net, 2, out_of_memory)), wide, strict=True):
         for one, other in zip(ours.steps[:15], theirs.steps[:15], strict=True):
             np.testing.assert_allclose(one.image, other.image, atol=1e-9)
 
@@ -207,21 +299,20 @@ def test_a_batch_refuses_a_bad_target_before_anything_runs(case: Callable[..., C
     assert it.seen == 0
 
 
-@each_attack
-@pytest.mark.parametrize("name", ["one-hot", "multi-label"])
-@pytest.mark.parametrize("logits", [5, 7])
+@each_in_turn
+@pytest.mark.parametrize("logits", [5, 9])
 def test_a_network_with_other_logits_than_the_encoding_is_refused(
     mlp_network: Build, case: Callable[..., Case], name: str, logits: int, attack: Any
 ) -> None:
     it = case(name)
-    with pytest.raises(ValueError, match=f"expected 6 logits.*got {logits}"):
+    with pytest.raises(ValueError, match=f"expected {it.encoding.n} logits.*got {logits}"):
         run(attack(mlp_network(logits), it.image, it.encoding, it.target))
 
 
 @each_attack
 def test_an_attack_stops_when_it_is_told(case: Callable[..., Case], attack: Any) -> None:
     it = case("one-hot")
-    result = it.attacked(attack, should_stop=lambda: it.seen > 3)
+    result = it.attacked(attack, should_stop=lambda: it.seen > 0)
     assert result.reason == StopReason.STOPPED
     assert it.seen < 30
 
@@ -246,7 +337,7 @@ def test_a_margin_is_kept(case: Callable[..., Case], attack: Any) -> None:
         (ddn, {"init_norm": float("inf")}),
         (fmn, {"steps": 0}),
         (fmn, {"rate": 0.0}),
-        (fmn, {"gamma": (0.01, 0.05)}),
+        (fmn, {"last_gamma": 0.0}),
         (alma, {"steps": 0}),
         (alma, {"first": 0.0}),
         (alma, {"decay": 2.0}),
@@ -267,9 +358,32 @@ def test_settings_out_of_range_are_refused_before_the_network_is_asked(
     case: Callable[..., Case], attack: Any, settings: dict[str, Any]
 ) -> None:
     it = case("one-hot")
-    with pytest.raises(ValueError, match=r"expected .*got|not a valid"):
+    with pytest.raises(ValueError, match=r"expected .*got"):
         attack(it, it.image, it.encoding, it.target, **settings)
     assert it.seen == 0
+
+
+# Problems with a box that have no answer, or none that is found.
+
+
+@pytest.mark.parametrize("attack", [boxed, ATTACKS["fab"]], ids=["boxed", "fab"])
+def test_where_the_box_leaves_no_answer_the_problem_without_it_is_solved(attack: Any) -> None:
+    """z = x^4 - 1/2 at x = 1/2 looks as if x had to be 1.375; it is positive from 0.84 on."""
+    image = torch.full((1, 1, 1), 0.5, dtype=torch.float64)
+    result = run(attack(lambda images: images.flatten(1) ** 4 - 0.5, image, MultiLabel(1), [1]))
+    assert (result.success, result.reason) == (True, StopReason.SUCCESS)
+    assert result.image.item() == pytest.approx(0.5**0.25, abs=0.02)
+
+
+@pytest.mark.parametrize("attack", [boxed, ATTACKS["fab"]], ids=["boxed", "fab"])
+def test_where_the_box_is_not_solved_the_problem_without_it_is(
+    case: Callable[..., Case], monkeypatch: pytest.MonkeyPatch, attack: Any
+) -> None:
+    def give_up(*_: Any) -> Any:
+        raise ArithmeticError("it did not settle")
+
+    monkeypatch.setattr("jma_core.linearise.solve_boxed", give_up)
+    assert case("one-hot").attacked(attack).success
 
 
 # Masks, which leave a rectangle of the image free.
@@ -278,10 +392,11 @@ MASK = torch.zeros(6, 6, dtype=torch.bool)
 MASK[1:5, 2:] = True
 
 
-@each_attack
-@each_encoding
+@each_in_turn
 def test_a_masked_attack_is_that_on_the_part_that_may_change(case: Callable[..., Case], name: str, attack: Any) -> None:
     """The other pixels are built into the network here, so that the attack knows of no mask."""
+    if attack.func.entry.needs:
+        pytest.skip("what it is given besides is as large as the whole image")
     it = case(name)
 
     def inside(parts: Tensor) -> Tensor:
@@ -315,10 +430,8 @@ def test_outside_the_mask_every_step_keeps_every_bit(
 @pytest.mark.parametrize("attack", [ATTACKS["lazy"], ATTACKS["paper"], ATTACKS["ddn"], ATTACKS["fab"]])
 def test_a_batch_heeds_its_mask(case: Callable[..., Case], attack: Any) -> None:
     cases = [case("one-hot", seed) for seed in range(2)]
-    it, images, targets = cases[0], torch.stack([one.image for one in cases]), [one.target for one in cases]
-    results = run_batch(attack, it, images, it.encoding, targets, mask=MASK, kept=256)
-    for one, together in zip(cases, results, strict=True):
-        alone = run(attack(it, one.image, it.encoding, one.target, mask=MASK))
+    for one, together in zip(cases, in_a_batch(attack, cases, mask=MASK), strict=True):
+        alone = one.attacked(attack, mask=MASK)
         np.testing.assert_array_equal(together.image[:, ~MASK], one.image[:, ~MASK])
         for ours, theirs in zip(together.steps[:15], alone.steps[:15], strict=True):
             np.testing.assert_allclose(ours.image, theirs.image, atol=1e-9)
@@ -392,7 +505,7 @@ def nearest(a: Any, missing: Any) -> float:
 
 
 @pytest.mark.parametrize("name", ["refined", "ddn", "fmn", "alma", "alma, each", "cw", "fab", "lazy"])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_the_nearest_image_of_a_linear_one_hot_model_is_found(linear_network: Build, name: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
     w, x = rng.normal(size=(5, 48)), torch.full((3, 4, 4), 0.5, dtype=torch.float64)

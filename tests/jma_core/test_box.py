@@ -53,6 +53,54 @@ def test_the_projection_is_that_of_daqp(seed: int, centred: bool, tight: float, 
     np.testing.assert_allclose(delta, np.clip(centre + multipliers @ rows, lower, upper), atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("seed", "centred", "tight", "binary"),
+    [(16594, True, 2.0, False), (17340, True, 2.0, False), (91411, False, 0.0, True)],
+    ids=["infeasible", "infeasible too", "degenerate"],
+)
+def test_problems_on_which_newton_alone_goes_in_circles(seed: int, centred: bool, tight: float, binary: bool) -> None:
+    rows, r, lower, upper, centre = problem(seed, centred, tight, binary)
+    expected = by_daqp(rows, r, lower, upper, centre)
+    if expected is None:
+        with pytest.raises(InfeasibleError, match="cannot all be met"):
+            solve_boxed(rows, r, lower, upper, centre)
+    else:
+        np.testing.assert_allclose(solve_boxed(rows, r, lower, upper, centre)[1], expected, atol=1e-7)
+
+
+@given(seed=st.integers(0, 2**32), margin=st.sampled_from([1.0, 1e-2, 1e-4, 1e-6]), centred=st.booleans())
+def test_constraints_that_a_sum_of_them_contradicts_are_infeasible(seed: int, margin: float, centred: bool) -> None:
+    """By construction: with weights w >= 0 no delta in the box has w' B delta >= w' r, if only by this margin."""
+    rng = np.random.default_rng(seed)
+    k = int(rng.integers(2, 25))
+    rows, lower, upper, centre = (problem(seed, centred, 0.0)[i] for i in (0, 2, 3, 4))
+    rows = rng.normal(size=(k, rows.shape[1]))
+    weights = rng.uniform(size=k) * (rng.uniform(size=k) < 0.5)
+    weights[0] = 1.0
+    summed = weights @ rows
+    farthest = np.where(summed > 0, upper, lower)  # of all deltas, that with the largest w' B delta
+    r = rows @ farthest + margin * rng.uniform(0.1, 1, size=k)
+    with pytest.raises(InfeasibleError):
+        solve_boxed(rows, r, lower, upper, centre)
+
+
+@pytest.mark.slow
+def test_forty_thousand_problems_end_as_daqp_says() -> None:
+    rng = np.random.default_rng(0)
+    for seed in range(40_000):
+        rows, r, lower, upper, centre = problem(
+            seed, bool(rng.integers(2)), float(rng.choice([0.0, 0.3, 2.0])), bool(rng.integers(2))
+        )
+        expected = by_daqp(rows, r, lower, upper, centre)
+        try:
+            delta = solve_boxed(rows, r, lower, upper, centre)[1]
+        except InfeasibleError:
+            assert expected is None, seed
+        else:
+            assert expected is not None, seed
+            np.testing.assert_allclose(delta, expected, atol=1e-7, err_msg=str(seed))
+
+
 @given(seed=st.integers(0, 2**32))
 def test_in_a_wide_box_it_is_the_problem_without_one(seed: int) -> None:
     rows, r, *_ = problem(seed, centred=False, tight=0.3)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from jma_core import ECOC, MultiLabel, Network, OneHot, hadamard_codebook
+from jma_core import ECOC, MultiLabel, Network, OneHot, TopK, hadamard_codebook
 from jma_core.geometry import (
     EVERY,
     FEW,
@@ -34,7 +34,7 @@ SHAPE = (3, 2, 4)
 PIXELS = 24
 SEEDS = range(4)
 
-each_case = pytest.mark.parametrize("name", ["one-hot", "ecoc", "multi-label"])
+each_case = pytest.mark.parametrize("name", ["one-hot", "order", "set", "ecoc", "multi-label"])
 each_seed = pytest.mark.parametrize("seed", SEEDS)
 
 
@@ -51,6 +51,10 @@ class Case:
         if name == "multi-label":
             self.encoding: Any = MultiLabel(rng.standard_normal(n).astype(np.float32).tolist())
             self.target = [bool(t) for t in (self.z > self.encoding.thresholds.numpy()) ^ (np.arange(n) < 2)]
+        elif name in ("order", "set"):
+            last = np.argsort(self.z)[:2].tolist()
+            self.encoding = TopK(n, 2, ordered=name == "order")
+            self.target = last if name == "order" else set(last)
         else:
             codes = hadamard_codebook(6, n) if name == "ecoc" else np.eye(n)
             self.encoding = ECOC(codes) if name == "ecoc" else OneHot(n)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor
 
-from jma_core import ECOC, Linearisation, MultiLabel, Network, OneHot, Solution, hadamard_codebook
+from jma_core import ECOC, Linearisation, MultiLabel, Network, OneHot, Solution, TopK, hadamard_codebook
 from jma_core.encodings import Constraints
 from jma_core.records import Halt, StopReason
 
@@ -27,7 +27,7 @@ PIXELS = 60
 LEVELS = ["full", "lazy"]
 
 each_level = pytest.mark.parametrize("level", LEVELS)
-each_encoding = pytest.mark.parametrize("name", ["one-hot", "ecoc", "multi-label"])
+each_encoding = pytest.mark.parametrize("name", ["one-hot", "order", "set", "ecoc", "multi-label"])
 
 
 def solve(local: Linearisation, level: str) -> Solution:
@@ -60,6 +60,10 @@ class Problem:
                 w[stuck] = 0
                 b[stuck] = np.where(self.target, tau + 0.5, tau - 0.5)[stuck]
                 z = w @ x + b
+        elif name in ("order", "set"):
+            ranked = np.argsort(-wanted)[: (n + 1) // 2].tolist()
+            self.encoding = TopK(n, len(ranked), ordered=name == "order")
+            self.target = ranked if name == "order" else set(ranked)
         else:
             codes = hadamard_codebook(max(n, 2), bits) if name == "ecoc" else np.eye(n)
             self.encoding = ECOC(codes) if name == "ecoc" else OneHot(n)

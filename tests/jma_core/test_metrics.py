@@ -49,6 +49,7 @@ def test_known_values() -> None:
     assert ours.mse == 0.375 / 12
     assert ours.l2 == math.sqrt(0.375)
     assert ours.linf == 0.5
+    assert ours.l0 == 3
     assert ours.psnr == pytest.approx(-10 * math.log10(0.03125), rel=1e-15)
 
 

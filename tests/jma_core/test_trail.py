@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from jma_core import ECOC, MultiLabel, Network, OneHot, Phase, Solution, StopReason
-from jma_core.attacks.trail import KEPT, Trail, check_image
+from jma_core import ECOC, MultiLabel, OneHot, Phase, Solution, StopReason
+from jma_core.attacks.registry import Norm
+from jma_core.attacks.trail import KEPT, Task, Trail, check_image
 from jma_core.dual import Certificate
 from jma_core.records import AttackResult, Halt
 
@@ -34,8 +35,8 @@ def trail() -> Callable[..., Trail]:
     """A trail from logits (1, 0), or (1, 0, 0), to class 1 unless told otherwise."""
 
     def start(encoding: Any = TWO_CLASSES, target: Any = 1, first: Any = (1, 0, 0), **settings: Any) -> Trail:
-        settings = {"kappa": 0.0, "max_seconds": 1e9, **settings}
-        started = Trail(Network(lambda images: images.flatten(1)), ORIGIN, encoding, target, **settings)
+        norm = settings.pop("norm", Norm.L2)
+        started = Trail(Task(lambda images: images.flatten(1), ORIGIN, encoding, target, **settings), norm)
         started.start(logits(*first[: encoding.n]))
         return started
 
@@ -87,6 +88,21 @@ def test_among_hits_the_nearest_is_kept(trail: Callable[..., Trail]) -> None:
     assert result.distortion.l2 == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize(
+    ("norm", "nearest", "curve"),
+    [(Norm.L2, (0.1, 0.1), [0.2, 0.02**0.5]), (Norm.LINF, (0.1, 0.1), [0.2, 0.1]), (Norm.L0, (0.2, 0.0), [1])],
+)
+def test_which_hit_is_nearest_is_said_by_the_attack_s_norm(
+    trail: Callable[..., Trail], norm: Norm, nearest: tuple[float, float], curve: list[float]
+) -> None:
+    """One value changed by 0.2, then two by 0.1, or in the other order."""
+    hits = (image(0.2), logits(0, 1)), (image(0.1, 0.1), logits(0, 1))
+    result = follow(trail(norm=norm), *hits)
+    np.testing.assert_array_equal(result.image, image(*nearest))
+    np.testing.assert_allclose(result.curve[:, 1], curve)
+    np.testing.assert_array_equal(follow(trail(norm=norm), *hits[::-1]).image, image(*nearest))
+
+
 def test_with_a_margin_a_far_hit_beats_a_near_one_without_it(trail: Callable[..., Trail]) -> None:
     near, far, miss = (image(0.1), logits(0, 0.5)), (image(0.9), logits(0, 2)), (image(0.05), logits(1, 0.9))
     np.testing.assert_array_equal(follow(trail(kappa=1.0), far, near, miss).image, far[0])
@@ -130,6 +146,8 @@ def test_a_long_attack_keeps_steps_from_all_along_it_and_the_last(trail: Callabl
     kept = [step.iteration for step in result.steps]
     assert (kept[0], kept[-1], result.n_it) == (1, count, count)
     assert len(kept) <= KEPT
+    assert kept == [step.number for step in result.steps]
+    np.testing.assert_array_equal(result.trace.iteration, range(1, count + 1))
     assert len(set(np.diff(kept)[:-1])) <= 1  # evenly, but for the last
     assert len(kept) == count or len(kept) >= KEPT // 2
 
@@ -138,6 +156,45 @@ def test_the_curve_has_every_success_that_came_nearer(trail: Callable[..., Trail
     miss, hit = logits(1, 0.5), logits(0, 0.5)
     visited = [(image(0.1), miss), (image(0.6), hit), (image(0.7), hit), (image(0.5), hit), (image(0.4), miss)]
     assert follow(trail(), *visited).curve.tolist() == [[0, pytest.approx(0.6)], [0, pytest.approx(0.5)]]
+
+
+@pytest.mark.parametrize("kept", [2, 5, 300])
+def test_the_result_knows_its_step_though_others_are_as_long_and_few_are_kept(
+    trail: Callable[..., Trail], kept: int
+) -> None:
+    """A miss of the very same length comes right before and right after the hit."""
+    miss, hit = logits(1, 0.5), logits(0, 0.5)
+    visited = [(image(0.1 * k), miss) for k in range(1, 10)]
+    visited[6:6] = [(image(0.5, 0.1), miss), (image(0.1, 0.5), hit), (image(0.5, 0.1), miss)]
+    result = follow(trail(kept=kept), *visited)
+    assert result.update == 8
+    assert result.best is not None
+    np.testing.assert_array_equal(result.best.image, result.image)
+    np.testing.assert_array_equal(result.best.logits, result.logits)
+    assert result.best.success
+    np.testing.assert_array_equal(np.flatnonzero(result.trace.success), [7])
+    np.testing.assert_allclose(result.trace.margin, [0.5 if z is hit else -0.5 for _, z in visited])
+
+
+def test_no_label_is_read_in_logits_that_are_not_finite(trail: Callable[..., Trail]) -> None:
+    """An attack that ends before it knows any logits."""
+    for encoding, target, nothing in [(OneHot(3), 1, -1), (MultiLabel([-1.0, 1.0]), [1, 0], [False, False])]:
+        task = Task(lambda images: images.flatten(1), ORIGIN, encoding, target)
+        unknown = Trail(task).result(StopReason.NOT_FINITE, "")
+        np.testing.assert_array_equal(unknown.decoded, nothing)
+        np.testing.assert_array_equal(unknown.decoded_before, nothing)
+        assert not unknown.success
+
+
+def test_ecoc_margins_are_the_decoders(trail: Callable[..., Trail]) -> None:
+    """Logits (10, -1, -1) satisfy the linear constraint for the first codeword; tanh of them reads the other one."""
+    encoding = ECOC(torch.tensor([[1, 1, 1], [-1, -1, -1]]))
+    z = logits(10, -1, -1)
+    (step,) = trail(encoding, 0, first=(-1, -1, -1)).emit(1, Phase.WALK, image(0.1), z)
+    assert step.values.min() == pytest.approx(16)
+    assert step.margin == pytest.approx(2 * float(np.tanh(10) - 2 * np.tanh(1)))
+    assert step.margin < 0
+    assert not step.success
 
 
 def test_a_step_without_a_linearised_problem_claims_nothing_of_one(trail: Callable[..., Trail]) -> None:

@@ -13,15 +13,18 @@ import torch
 from jma_core import ECOC, AttackResult, MultiLabel, OneHot, jma, refined, run
 from jma_core.dual import Certificate
 from jma_core.records import FREE, Phase, Step, StopReason
-from models.cards import Kind, ModelSpec
+from lab.request import Request, Settings
+from lab.story import story
+from models.cards import ModelSpec
+from models.encodings import ECOC as Codewords
+from models.encodings import MultiLabel as Labels
+from models.encodings import OneHot as Classes
 from models.registry import MODELS
-from ui.request import Request, Settings
-from ui.story import story
 
 ORIGINAL = np.full((3, 6, 9), 0.5)
-LABELS = ModelSpec("m", "M", Kind.MULTI_LABEL, ("people", "cat", "sky", "sea"), "vgg", thresholds=(0.0, 1.0, 0.0, 0.0))
-CLASSES = ModelSpec("m", "M", Kind.ONE_HOT, ("people", "cat", "sky", "sea"), "vgg")
-CODE = ModelSpec("m", "M", Kind.ECOC, ("people", "cat"), "vgg", codebook=np.array([[1, 1, 1], [1, -1, -1]], np.int8))
+LABELS = ModelSpec("m", "M", Labels(("people", "cat", "sky", "sea"), (0.0, 1.0, 0.0, 0.0)), "vgg")
+CLASSES = ModelSpec("m", "M", Classes(("people", "cat", "sky", "sea")), "vgg")
+CODE = ModelSpec("m", "M", Codewords(("people", "cat"), np.array([[1, 1, 1], [1, -1, -1]], np.int8)), "vgg")
 SOLVED = Certificate(0, 0, 0, 0, 4, 4)
 
 
@@ -29,9 +32,10 @@ def step(**changes: Any) -> Step:
     """The only step of an attack that must flip the first of four labels: a miss."""
     nothing = np.empty(0)
     values = {
-        "iteration": 1, "phase": Phase.WALK, "image": ORIGINAL + 0.1, "logits": np.array([-1.0, 2.0, 0.5, -3.0]),
-        "decoded": np.array([False, True, True, False]), "success": False, "values": nothing,
-        "active": nothing.astype(np.int64), "multipliers": nothing, "predicted": np.full(4, np.nan),
+        "number": 1, "iteration": 1, "phase": Phase.WALK, "image": ORIGINAL + 0.1,
+        "logits": np.array([-1.0, 2.0, 0.5, -3.0]), "decoded": np.array([False, True, True, False]), "success": False,
+        "values": nothing,
+        "margin": -1.0, "active": nothing.astype(np.int64), "multipliers": nothing, "predicted": np.full(4, np.nan),
         "realised": np.full(4, np.nan), "full_length": np.nan, "l2": 0.1, "moved": 0.1, "forward": 3, "backward": 2,
         "seconds": 0.1, "certificate": None,
     }  # fmt: skip
@@ -39,22 +43,23 @@ def step(**changes: Any) -> Step:
 
 
 def asked(target: Any, **settings: Any) -> Request:
-    return Request("m", "p", target, Settings(**settings))
+    return Request("m", "p", target, Settings.of(**settings))
 
 
 ALL = asked((1, 1, 1, 0))
 
 
 def test_a_running_attack_is_told_so_far() -> None:
-    first, *rest = story(LABELS, ALL, ORIGINAL, [step(), step(iteration=7, backward=1, forward=20)])
-    assert first == "So far it took 7 iterations, 1 backward pass and 20 forward passes."
+    first, *rest = story(LABELS, ALL, ORIGINAL, [step(), step(number=9, iteration=7, backward=1, forward=20)])
+    assert first == "So far it took 7 iterations (9 updates), 1 backward pass and 20 forward passes."
     assert rest[0] == (
         "The latest image is not read as wanted: it violates 1 of 4 constraints, in logits: people by 1."
     )
 
 
 def test_the_counts_of_a_thinned_attack_are_those_of_its_result(finished: AttackResult) -> None:
-    few = replace(finished, n_it=1234, backward=77, forward=99, steps=(finished.steps[0], finished.steps[-1]))
+    last = replace(finished.steps[-1], number=1234)
+    few = replace(finished, backward=77, forward=99, steps=(finished.steps[0], last))
     spec, request = five(), asked(int(finished.target))
     said = story(spec, request, few.original, few.steps, few)
     assert said[0] == (
@@ -65,7 +70,6 @@ def test_the_counts_of_a_thinned_attack_are_those_of_its_result(finished: Attack
 
 def test_a_hit_is_dated_by_the_curve_even_when_its_step_was_thinned_away(finished: AttackResult) -> None:
     far = replace(finished, curve=np.array([[5, 2.5], [9, 1.25]]), steps=finished.steps[-1:])
-    far = replace(far, distortion=replace(far.distortion, l2=1.25))
     said = story(five(), asked(int(finished.target), kappa=0.5), far.original, far.steps, far)
     assert said[1] == (
         "The target was first reached with the margin of 0.5 after 5 backward passes, at L2 2.500; "
@@ -74,7 +78,7 @@ def test_a_hit_is_dated_by_the_curve_even_when_its_step_was_thinned_away(finishe
 
 
 def five() -> ModelSpec:
-    return ModelSpec("m", "M", Kind.ONE_HOT, tuple("abcde"), "vgg")
+    return ModelSpec("m", "M", Classes(tuple("abcde")), "vgg")
 
 
 @pytest.mark.parametrize(
@@ -108,7 +112,7 @@ def test_of_many_constraints_the_first_are_named_and_the_rest_counted() -> None:
     logits[:10] = np.arange(10, 0, -1)
     one = replace(solved, logits=logits, decoded=np.array(0), predicted=logits * np.nan, realised=logits * np.nan)
     said = story(imagenet, asked(target), ORIGINAL, [one])
-    against = [f"against {label}" for label in imagenet.labels]
+    against = [f"against {label}" for label in imagenet.encoding.labels]
     worst = ", ".join(f"{against[i]} by {10 - i}" for i in range(4))
     assert said[1].endswith(f"it violates 10 of 999 constraints, in logits: {worst}, and 6 more.")
     assert said[2].startswith(
@@ -191,15 +195,17 @@ def test_labels_without_their_margin_are_no_full_success(finished: AttackResult)
     )
 
 
-def test_a_decoder_that_disagrees_with_the_constraints_is_named() -> None:
-    """ECOC's sees tanh: c . z is 3 - 1 - 1 > 0 for the other word too, c . tanh z is 0.995 - 2 * 0.762 < 0."""
+def test_the_margins_of_codewords_are_the_decoders() -> None:
+    """c . z is 3 - 1 - 1 > 0 for the second word, c . tanh z is 0.995 - 2 * 0.762 < 0: the linear constraint holds."""
     logits = np.array([0.0, 3.0, -1.0])
     missed = step(logits=logits, decoded=np.array(1), predicted=logits * np.nan, realised=logits * np.nan)
-    assert story(CODE, asked(0), ORIGINAL, [missed])[1] == (
-        "The latest image is not read as wanted, although its logits satisfy every constraint: the decoder disagrees."
+    behind = -2 * (np.tanh(3) - np.tanh(1))
+    assert story(CODE, asked(1), ORIGINAL, [replace(missed, decoded=np.array(0))])[1] == (
+        "The latest image is not read as wanted: it violates 1 of 1 constraint, in correlation: against people by "
+        f"{-behind:.2g}."
     )
-    violated = replace(missed, logits=np.array([0.0, 1.0, -3.0]))
-    assert story(CODE, asked(0), ORIGINAL, [violated])[1].endswith("1 of 1 constraint, in logits: against cat by 4.")
+    ahead = story(CODE, asked(0), ORIGINAL, [replace(missed, decoded=np.array(0))])[1]
+    assert ahead == "The latest image is read as wanted."
 
 
 def test_logits_that_are_not_finite_are_said_to_be() -> None:
@@ -219,14 +225,14 @@ def linear() -> Callable[[torch.Tensor], torch.Tensor]:
     ("encoding", "spec", "target"),
     [
         (OneHot(4), CLASSES, 1),
-        (MultiLabel(LABELS.thresholds), LABELS, (0, 1, FREE, 0)),
+        (MultiLabel(LABELS.encoding.thresholds), LABELS, (0, 1, FREE, 0)),
         (ECOC(np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1]])), None, 2),
     ],
 )
 def test_a_linear_network_does_what_was_predicted(
     linear: Callable[[torch.Tensor], torch.Tensor], encoding: Any, spec: ModelSpec | None, target: Any
 ) -> None:
-    spec = spec or ModelSpec("m", "M", Kind.ECOC, tuple("abc"), "vgg", codebook=encoding.codebook.numpy())
+    spec = spec or ModelSpec("m", "M", Codewords(tuple("abc"), encoding.codebook.numpy()), "vgg")
     image = torch.full((3, 6, 9), 0.5)
     result = run(jma(linear, image, encoding, target, kappa=0.01, step=0.05))
     said = story(spec, asked(target, kappa=0.01), result.original, result.steps, result)
@@ -245,9 +251,9 @@ def test_the_stored_example_is_told_as_its_records_say(example: tuple[Request, A
     request, result = example
     said = story(MODELS[request.model], request, result.original, result.steps, result)
     last, error = result.steps[-1], np.abs(result.steps[-1].realised - result.steps[-1].predicted)
-    labels = np.array(MODELS[request.model].labels)[last.active[np.argsort(-last.multipliers)]]
+    labels = np.array(MODELS[request.model].encoding.labels)[last.active[np.argsort(-last.multipliers)]]
     assert said[0].startswith(
-        f"It took {last.iteration} iterations ({result.n_it} updates), {result.backward} backward"
+        f"It took {last.iteration} iterations ({len(result.trace)} updates), {result.backward} backward"
     )
     assert f"at L2 {result.curve[0, 1]:.3f}; the nearest image found that holds it is at L2 {last.l2:.3f}." in said[1]
     assert [said[2].index(label) for label in labels] == sorted(said[2].index(label) for label in labels)

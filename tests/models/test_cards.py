@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import tomllib
 from dataclasses import fields, replace
 from pathlib import Path
@@ -13,7 +14,8 @@ import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.cards import SAMPLES, CardError, Kind, ModelSpec, as_card, read_card
+from models.cards import LARGEST_CARD, SAMPLES, CardError, ModelSpec, as_card, read_card, visible
+from models.encodings import ECOC, MultiLabel, OneHot
 from models.photos import Preprocessing
 from models.recipes import RECIPES
 
@@ -35,14 +37,12 @@ def read(card: dict[str, Any], name: str = "toy") -> ModelSpec:
 
 def assert_same(actual: ModelSpec, expected: ModelSpec) -> None:
     for each in fields(ModelSpec):
-        if each.name == "codebook":
-            continue
-        assert getattr(actual, each.name) == getattr(expected, each.name), each.name
-    assert (actual.codebook is None) == (expected.codebook is None)
-    if expected.codebook is not None:
-        assert actual.codebook is not None
-        np.testing.assert_array_equal(actual.codebook, expected.codebook)
-        assert actual.codebook.dtype == np.int8
+        if each.name != "encoding":
+            assert getattr(actual, each.name) == getattr(expected, each.name), each.name
+    read, written = actual.encoding, expected.encoding
+    assert (type(read), read.labels) == (type(written), written.labels)
+    np.testing.assert_equal(read.constants, written.constants)
+    assert read.codebook is None or read.codebook.dtype == np.int8
 
 
 # --- what is written is what is read -------------------------------------------------------------------------------
@@ -58,8 +58,9 @@ def test_a_trained_models_card_gives_its_spec(name: str) -> None:
         scores={"accuracy": 0.9, "per label, test": {"cat": {"AP": 0.5, "photos": 3}}},
         training={"pictures": {"train": 100, "test, VOC 2007": 7}, "epochs": 3, "minutes": 1.5, "machine": "a"},
     )
-    if spec.encoding is Kind.MULTI_LABEL:
-        spec = replace(spec, thresholds=tuple(float(t) for t in np.random.default_rng(0).normal(size=len(spec.labels))))
+    if spec.encoding.several:
+        thresholds = np.random.default_rng(0).normal(size=spec.encoding.n).tolist()
+        spec = replace(spec, encoding=replace(spec.encoding, thresholds=tuple(thresholds)))
     assert_same(read_card(tomli_w.dumps(as_card(spec)), spec.name, WEIGHTS), spec)
 
 
@@ -72,34 +73,33 @@ def test_the_card_of_a_model_with_unknown_parameters_gives_its_spec(name: str) -
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
     ['say "cat"', "it's", '"""', "'''", "back\\slash", "naïve", "猫", "🐈", "a\nb", "tab\t", "\x00", "# no", "= []"]
 )
+seen = words.filter(visible)
 finite = st.floats(-1e6, 1e6)
 
 
 @st.composite
 def specs(draw: st.DrawFn) -> ModelSpec:
-    kind = draw(st.sampled_from(Kind))
-    labels = tuple(draw(st.lists(words, min_size=2, max_size=6, unique=True)))
+    labels = tuple(draw(st.lists(seen, min_size=2, max_size=6, unique_by=visible)))
     bits = draw(st.integers(3, 5))
     word = st.lists(st.sampled_from([-1, 1]), min_size=bits, max_size=bits)
     book = draw(st.lists(word, min_size=len(labels), max_size=len(labels), unique_by=tuple))
+    thresholds = tuple(draw(finite) for _ in labels)
+    encodings = OneHot(labels), ECOC(labels, np.array(book, dtype=np.int8)), MultiLabel(labels, thresholds)
     return ModelSpec(
         name=draw(words),
-        title=draw(words.filter(bool)),
-        encoding=kind,
-        labels=labels,
+        title=draw(seen),
+        encoding=draw(st.sampled_from(encodings)),
         network=draw(words.filter(bool)),
         weights=WEIGHTS,
         options=draw(st.dictionaries(words, st.integers(-9, 9) | st.booleans() | st.lists(st.integers(0, 9)) | words)),
         preprocessing=Preprocessing(
             size=draw(st.integers(8, 2048)),
-            crop=draw(st.floats(0.1, 1)),
+            crop=draw(st.floats(0.5, 1)),
             interpolation=draw(st.sampled_from(["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"])),
             squash=draw(st.booleans()),
         ),
-        mean=tuple(draw(st.lists(finite, min_size=3, max_size=3))),
-        std=tuple(draw(st.lists(st.floats(1e-6, 1e6), min_size=3, max_size=3))),
-        thresholds=tuple(draw(finite) for _ in labels) if kind is Kind.MULTI_LABEL else (),
-        codebook=np.array(book, dtype=np.int8) if kind is Kind.ECOC else None,
+        mean=tuple(draw(st.lists(st.floats(0, 1), min_size=3, max_size=3))),
+        std=tuple(draw(st.lists(st.floats(1e-6, 1), min_size=3, max_size=3))),
         summary=draw(words),
         data=draw(words.filter(bool)),
         licence=draw(words.filter(bool)),
@@ -116,19 +116,19 @@ def test_any_card_that_is_written_gives_its_spec(spec: ModelSpec) -> None:
     assert_same(read_card(tomli_w.dumps(as_card(spec)), spec.name, WEIGHTS), spec)
 
 
-@given(labels=st.lists(words, min_size=1, max_size=6, unique=True))
+@given(labels=st.lists(seen, min_size=1, max_size=6, unique_by=visible))
 def test_labels_come_back_in_their_order_whatever_they_are_called(labels: list[str]) -> None:
-    assert read({**LABELLED, "labels": labels}).labels == tuple(labels)
+    assert read({**LABELLED, "labels": labels}).encoding.labels == tuple(labels)
 
 
 def test_what_is_empty_is_not_written() -> None:
-    spec = ModelSpec("a", "A", Kind.ONE_HOT, ("x", "y"), "vgg", parameters=1)
+    spec = ModelSpec("a", "A", OneHot(("x", "y")), "vgg", parameters=1)
     expected = {"title", "encoding", "labels", "network", "preprocessing", "mean", "std", "data", "licence"}
     assert as_card(spec).keys() == expected | {"parameters", "samples"}
 
 
 def test_a_card_is_plain_toml_and_its_codewords_are_signs() -> None:
-    spec = ModelSpec("a", "A", Kind.ECOC, ("x", "y"), "vgg", codebook=np.array([[1, -1, 1], [-1, -1, 1]]), parameters=1)
+    spec = ModelSpec("a", "A", ECOC(("x", "y"), np.array([[1, -1, 1], [-1, -1, 1]])), "vgg", parameters=1)
     card = tomllib.loads(tomli_w.dumps(as_card(spec)))
     assert card["encoding"] == "ECOC"
     assert card["codebook"] == ["+-+", "--+"]
@@ -137,22 +137,22 @@ def test_a_card_is_plain_toml_and_its_codewords_are_signs() -> None:
 
 def test_the_least_that_a_card_may_hold() -> None:
     spec = read({**LABELLED, "encoding": "one-hot"}, name="mine")
-    assert (spec.name, spec.title, spec.encoding) == ("mine", "mine", Kind.ONE_HOT)
-    assert (spec.labels, spec.network, spec.weights) == (("cat", "dog"), "timm:resnet18", WEIGHTS)
+    assert (spec.name, spec.title, spec.encoding) == ("mine", "mine", OneHot(("cat", "dog")))
+    assert (spec.network, spec.weights) == ("timm:resnet18", WEIGHTS)
     assert (spec.mean, spec.std) == ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
     assert spec.preprocessing == Preprocessing()
-    assert (spec.thresholds, spec.codebook, spec.outputs) == ((), None, 2)
+    assert (spec.encoding.constants, spec.encoding.codebook, spec.encoding.n) == ({}, None, 2)
 
 
 def test_thresholds_are_zero_where_a_card_gives_none() -> None:
-    assert read(LABELLED).thresholds == (0.0, 0.0)
-    assert read({**LABELLED, "thresholds": [0.5, -1.5]}).thresholds == (0.5, -1.5)
+    assert read(LABELLED).encoding.thresholds == (0.0, 0.0)
+    assert read({**LABELLED, "thresholds": [0.5, -1.5]}).encoding.thresholds == (0.5, -1.5)
 
 
 def test_an_ecoc_model_has_as_many_outputs_as_its_code_has_bits() -> None:
     spec = read(CODED)
-    assert spec.outputs == 4
-    np.testing.assert_array_equal(spec.codebook, [[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1]])
+    assert spec.encoding.n == 4
+    np.testing.assert_array_equal(spec.encoding.codebook, [[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1]])
 
 
 # --- what is refused, is refused by name ---------------------------------------------------------------------------
@@ -194,7 +194,7 @@ def test_wrong_labels_are_refused(labels: list[str]) -> None:
 
 
 def test_one_label_is_enough_for_multi_label_only() -> None:
-    assert read({**LABELLED, "labels": ["cat"]}).outputs == 1
+    assert read({**LABELLED, "labels": ["cat"]}).encoding.n == 1
     with pytest.raises(CardError, match=r"^labels: .*at least two classes or one label"):
         read({**LABELLED, "labels": ["cat"], "encoding": "one-hot"})
 
@@ -302,3 +302,193 @@ def test_an_entry_of_the_wrong_type_is_named(entry: str, value: Any) -> None:
 def test_an_entry_that_no_model_can_have_is_refused_and_named(entry: str, value: Any) -> None:
     with pytest.raises(CardError, match=entry):
         read({**(CODED if entry == "codebook" else LABELLED), entry: value})
+
+
+# --- numbers are numbers, of a size that a model can have ----------------------------------------------------------
+
+PIXELS = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}
+
+
+@pytest.mark.parametrize(
+    "colour",
+    [
+        PIXELS,
+        {"mean": PIXELS["mean"]},
+        {"std": PIXELS["std"]},
+        {"mean": [-0.1, 0.5, 0.5]},
+        {"mean": [0.5, 0.5, 1.01]},
+        {"std": [0.5, 0.5, 1.01]},
+    ],
+    ids=str,
+)
+def test_normalisation_of_pixels_from_0_to_255_is_refused_with_what_to_do(colour: dict[str, Any]) -> None:
+    with pytest.raises(CardError, match=r"^mean and std: expected numbers of 0 to 1, .* by 255\); got "):
+        read({**LABELLED, **colour})
+
+
+def test_the_normalisations_that_libraries_use_are_taken() -> None:
+    for mean, std in (((0.0,) * 3, (1.0,) * 3), ((0.0,) * 3, (1 / 255,) * 3), ((0.485, 0.456, 0.406), (0.229,) * 3)):
+        spec = read({**LABELLED, "mean": list(mean), "std": list(std)})
+        assert (spec.mean, spec.std) == (mean, std)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"mean": [True, 0.5, 0.5]},
+        {"std": [0.5, True, 0.5]},
+        {"thresholds": [False, 0.5]},
+        {"parameters": True},
+        {"preprocessing": {"size": True}},
+        {"preprocessing": {"crop": True}},
+    ],
+    ids=str,
+)
+def test_true_is_no_number(entry: dict[str, Any]) -> None:
+    with pytest.raises(CardError, match=rf"^{next(iter(entry))}: expected .*got .*(True|False)"):
+        read({**LABELLED, **entry})
+
+
+@pytest.mark.parametrize(
+    ("entry", "value"),
+    [
+        ("parameters", "1" + 309 * "0"),
+        ("parameters", "0x" + 400 * "f"),
+        ("parameters", "0x" + 90 * "f"),
+        ("parameters", 5000 * "9"),
+        ("parameters", "1e400"),
+        ("parameters", str(10**16)),
+        ("scores", "{accuracy = 1" + 400 * "0" + "}"),
+        ("scores", "{accuracy = 1e300}"),
+        ("scores", "{accuracy = inf}"),
+        ("training", "{minutes = [[-1e16]]}"),
+        ("thresholds", "[inf, 0]"),
+        ("thresholds", "[nan, 0]"),
+        ("mean", "[nan, 0.5, 0.5]"),
+        ("options", "{depth = 1e308}"),
+        ("options", "{depth = 4" + 300 * "0" + "}"),
+        ("preprocessing", "{size = 9" + 90 * "0" + "}"),
+        ("preprocessing", "{size = 2048, crop = 0.1}"),
+    ],
+    ids=lambda text: text[:24],
+)
+def test_numbers_are_bounded_whatever_they_are_of(entry: str, value: str) -> None:
+    card = tomli_w.dumps({key: each for key, each in LABELLED.items() if key != entry})
+    with pytest.raises(CardError) as refused:
+        read_card(f"{entry} = {value}\n{card}", "toy", WEIGHTS)
+    assert len(str(refused.value)) < 400
+
+
+def test_scores_may_be_unknown() -> None:
+    """Training writes nan for a label that no test photo shows."""
+    assert np.isnan(read({**LABELLED, "scores": {"AP": float("nan")}}).scores["AP"])
+
+
+# --- labels can be seen and told apart -----------------------------------------------------------------------------
+
+BLANK = ["", " ", "\t\n", "\x00", "\x7f", "\u200b", "\ufeff", "\u2060\u00ad", "\u3164", "\u2800", "\u202e", "\ufe0f"]
+
+
+@pytest.mark.parametrize("label", [*BLANK, "\u0301"], ids=ascii)
+@pytest.mark.parametrize("encoding", ["multi-label", "one-hot"])
+def test_a_label_that_cannot_be_seen_is_refused_by_its_number(label: str, encoding: str) -> None:
+    with pytest.raises(CardError, match=r"^labels: expected names .* that can be seen; got .* as number 2 of 3$"):
+        read({**LABELLED, "encoding": encoding, "labels": ["cat", label, "dog"]})
+
+
+@pytest.mark.parametrize("twin", ["cat", "cat ", "c\u200bat", "\ufeffcat"], ids=ascii)
+def test_labels_that_look_alike_are_named_with_their_numbers(twin: str) -> None:
+    labels = [f"class {number}" for number in range(1000)]
+    labels[133], labels[517] = "cat", twin
+    with pytest.raises(CardError, match=r"^labels: .* different names, got '.*' as number 134 and as number 518$"):
+        read({**LABELLED, "labels": labels})
+
+
+@pytest.mark.parametrize("label", ["naïve", "猫", "🐈", "👩‍🚀", "नमस्ते", "ﷺ", "a\nb", "..."])
+def test_labels_of_any_script_are_taken(label: str) -> None:
+    assert read({**LABELLED, "labels": ["cat", label]}).encoding.labels == ("cat", label)
+
+
+@pytest.mark.parametrize("title", BLANK, ids=ascii)
+def test_a_title_can_be_seen(title: str) -> None:
+    with pytest.raises(CardError, match=r"^title: expected a text that can be seen, got "):
+        read({**LABELLED, "title": title})
+
+
+def test_every_error_is_a_line_or_two_long() -> None:
+    many, long = [str(number) for number in range(5000)], "x" * 100_000
+    for card in (
+        {**LABELLED, "labels": [*many, "7"]},
+        {**LABELLED, "labels": [long, long]},
+        {**LABELLED, "labels": [1] * 5000},
+        {**LABELLED, "title": long},
+        {**LABELLED, "encoding": long},
+        {**LABELLED, "samples": long},
+        {**LABELLED, "mean": [1e9] * 5000},
+        {**LABELLED, "mean": many},
+        {**LABELLED, "options": {long[:90]: 1}, "network": "clip-mlp:x"},
+        {**LABELLED, "preprocessing": {"interpolation": long}},
+        {**LABELLED, "preprocessing": dict.fromkeys(many, 1)},
+        {**CODED, "codebook": many},
+        LABELLED | dict.fromkeys(many, 1),
+    ):
+        with pytest.raises(CardError) as refused:
+            read(card)
+        assert len(str(refused.value)) < 500
+
+
+# --- files ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_card_may_begin_with_a_byte_order_mark() -> None:
+    text = tomli_w.dumps({**LABELLED, "labels": ["naïve", "猫"]})
+    for content in (text, "\ufeff" + text, text.encode(), text.encode("utf-8-sig")):
+        assert read_card(content, "toy", WEIGHTS).encoding.labels == ("naïve", "猫")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
+def test_a_card_in_utf_16_is_named_as_such(encoding: str) -> None:
+    with pytest.raises(CardError, match=r"^This card is in UTF-16 or UTF-32: save it as UTF-8\.$"):
+        read_card(tomli_w.dumps(LABELLED).encode(encoding), "toy", WEIGHTS)
+
+
+def test_a_card_in_latin_1_is_refused_by_its_line() -> None:
+    text = 'encoding = "one-hot"\nlabels = ["café", "tea"]\n'
+    with pytest.raises(CardError, match=r"^This card is not in UTF-8, by line 2: save it as UTF-8\.$"):
+        read_card(text.encode("latin-1"), "toy", WEIGHTS)
+
+
+MILLION = 1_000_000
+HOSTILE = {
+    "dotted keys": "a." * (MILLION // 2 - 4) + "a = 1",
+    "dotted keys with spaces": "a . " * (MILLION // 4 - 4) + "a = 1",
+    "dotted quoted keys": '"a".' * (MILLION // 4 - 4) + "a = 1",
+    "dotted header": "[" + "a." * (MILLION // 2 - 4) + "a]",
+    "many dotted keys": "".join(f"a.{'b.' * 40}c{number} = 1\n" for number in range(9000)),
+    "nested lists": "a = " + "[" * 300 + "]" * 300,
+    "a million brackets": "a = " + "[" * (MILLION - 4),
+    "nested tables": "a = " + "{b = " * 300 + "1" + "}" * 300,
+    "5000 digits": "a = " + "9" * 5000,
+    "a million digits": "a = " + "9" * (MILLION - 4),
+    "unfinished text": 'a = "' + "x" * (MILLION - 9),
+    "unfinished texts": "a = " + '"' * (MILLION - 9),
+    "escapes": 'a = """' + '\\"""' * 200_000 + "\\",
+    "many quotes": "'" * (MILLION - 9),
+    "too long": "#" * (LARGEST_CARD + 1),
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_a_card_that_would_keep_the_parser_busy_is_refused_at_once(text: str) -> None:
+    begun = time.process_time()
+    with pytest.raises(CardError) as refused:
+        read_card(text, "toy", WEIGHTS)
+    assert time.process_time() - begun < 2  # a few tenths on a quiet machine; dotted keys took 30 s and 6.5 GB
+    assert len(str(refused.value)) < 500
+
+
+def test_what_looks_like_nesting_in_texts_and_comments_is_neither() -> None:
+    labels = ["a." * 100, "[" * 100, "it's", 'say "{{{{{{{{{{{{{{"', "9" * 200]
+    text = f"# {'[' * 100} {'9' * 200}\n{tomli_w.dumps({**LABELLED, 'labels': labels})}# {'a.' * 100}\n"
+    text += f'summary = """{"[" * 50}"" ""\\""""\n' + f"data = '''{'{' * 50}'' '''"
+    assert read_card(text, "toy", WEIGHTS).encoding.labels == tuple(labels)

@@ -18,17 +18,21 @@ import torch
 import torchvision
 from huggingface_hub import constants
 from PIL import Image
-from timm.data import create_transform, resolve_data_config
+from timm.data import ImageNetInfo, create_transform, resolve_data_config
+from timm.models import PretrainedCfg
 from timm.models._hub import save_for_hf
 from torch import Tensor, nn
 
 from jma_core import Network
-from models import clip_mlp, downloads, hubs, train
+from models import clip_mlp, downloads, train
 from models.architectures import Classifier
-from models.cards import Kind, ModelSpec, read_card
+from models.cards import ModelSpec, read_card
 from models.data import DataError
 from models.downloads import SUGGESTIONS, HubError, HubFile, WebFile
-from models.hubs import Present, describe, distinct, pretrained, unavailable, weights_of
+from models.encodings import Encoding, MultiLabel, OneHot
+from models.hubs import HUBS, describe, pretrained, unavailable, weights_of
+from models.hubs.naming import distinct
+from models.hubs.of_torchvision import Present
 from models.loaders import load
 
 PHOTO = next((Path(__file__).parents[2] / "assets" / "samples").rglob("rocket.jpg"))
@@ -141,7 +145,7 @@ def test_a_timm_model_computes_what_timm_computes(name: str, place: Place) -> No
     with torch.no_grad():
         torch.testing.assert_close(network(seen(spec)), reference(theirs), rtol=1e-4, atol=1e-4)
     assert spec.download is None
-    assert (spec.encoding, len(spec.labels), spec.data) == (Kind.ONE_HOT, 1000, "imagenet-1k")
+    assert (type(spec.encoding), spec.encoding.n, spec.data) == (OneHot, 1000, "imagenet-1k")
     check_derivatives(network, spec)
 
 
@@ -162,6 +166,13 @@ def test_photos_are_prepared_as_timm_prepares_them(name: str, sizes: None) -> No
     spec = describe(f"timm:{name}")
     torch.testing.assert_close(seen(spec)[0], theirs, rtol=0, atol=1e-5)
     assert (spec.download, spec.licence) == (12345, config.license)
+
+
+@pytest.mark.parametrize("address", [None, "", ("a.pth", "b.pth")])
+def test_a_timm_model_whose_weights_have_no_address_is_refused(address: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timm, "get_pretrained_cfg", lambda name: PretrainedCfg(url=address))
+    with pytest.raises(HubError, match="timm does not say where the weights of resnet18 are"):
+        weights_of("timm:resnet18")
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v3_small", "mnasnet0_5", "googlenet"])
@@ -206,8 +217,12 @@ def test_a_segmentation_network_says_what_is_somewhere(name: str, place: Place) 
         z, scores = network(seen(spec)), reference(seen(spec))["out"][0]
     expected = [max((scores[k] - scores[0]).flatten().tolist()) for k in range(1, 21)]
     torch.testing.assert_close(z, torch.tensor([expected]), rtol=1e-4, atol=1e-4)
-    assert (spec.encoding, spec.thresholds) == (Kind.MULTI_LABEL, (0.0,) * 20)
-    assert (spec.labels[0], spec.labels[7], spec.labels[-1]) == ("aeroplane", "cat", "tvmonitor")
+    assert (type(spec.encoding), spec.encoding.thresholds) == (MultiLabel, (0.0,) * 20)
+    assert (spec.encoding.labels[0], spec.encoding.labels[7], spec.encoding.labels[-1]) == (
+        "aeroplane",
+        "cat",
+        "tvmonitor",
+    )
     check_derivatives(network, spec, side=96)
 
 
@@ -231,8 +246,7 @@ def test_zero_shot_logits_are_differences_of_open_clips_cosines(tiny_clip: open_
         expected = [float(tiny_clip.logit_scale.exp()) * (cosine - cosines[0]) for cosine in cosines[1:]]
         torch.testing.assert_close(network(theirs), torch.tensor([expected]), rtol=1e-3, atol=1e-3)
     assert max(expected) - min(expected) > 0.1
-    assert spec.labels == WORDS
-    assert spec.encoding is Kind.MULTI_LABEL
+    assert spec.encoding == MultiLabel(WORDS)
     assert not any("text" in name or "token" in name for name, _ in network.named_parameters())
     check_derivatives(network, spec)
 
@@ -261,8 +275,8 @@ def own_repository() -> Callable[..., nn.Module]:
 def test_a_repository_of_the_hub_speaks_for_itself(own_repository: Callable[..., nn.Module]) -> None:
     reference = own_repository()
     spec = describe("hf-hub:me/trees")
-    assert spec.labels == ("oak", "elm", "n3", "n4", "n5")
-    assert (spec.encoding, spec.download) == (Kind.ONE_HOT, None)
+    assert spec.encoding.labels == ("oak", "elm", "n3", "n4", "n5")
+    assert (type(spec.encoding), spec.download) == (OneHot, None)
     network = pretrained(spec).eval()
     with torch.no_grad():
         torch.testing.assert_close(network(seen(spec)), reference(seen(spec)), rtol=1e-4, atol=1e-4)
@@ -272,11 +286,11 @@ def test_several_labels_at_once_are_declared_by_the_repository_or_the_user(
     own_repository: Callable[..., nn.Module],
 ) -> None:
     own_repository()
-    assert describe("hf-hub:me/trees", encoding=Kind.MULTI_LABEL).thresholds == (0.0,) * 5
+    assert describe("hf-hub:me/trees", encoding=MultiLabel).encoding.thresholds == (0.0,) * 5
     own_repository(problem_type="multi_label_classification")
-    assert describe("hf-hub:me/trees").encoding is Kind.MULTI_LABEL
-    assert describe("hf-hub:me/trees", encoding=Kind.ONE_HOT).encoding is Kind.ONE_HOT
-    assert describe("hf-hub:me/trees", labels=list("abcde")).labels == tuple("abcde")
+    assert type(describe("hf-hub:me/trees").encoding) is MultiLabel
+    assert type(describe("hf-hub:me/trees", encoding=OneHot).encoding) is OneHot
+    assert describe("hf-hub:me/trees", labels=list("abcde")).encoding.labels == tuple("abcde")
 
 
 def test_a_repository_of_another_library_is_refused() -> None:
@@ -349,11 +363,13 @@ def test_pictures_that_are_not_square_and_in_colour_are_refused(
 
 
 def test_nobody_waits_longer_than_five_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert downloads.PATIENCE == 5
+    monkeypatch.setattr(downloads, "PATIENCE", 1.0)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *address, **named: time.sleep(30))
     start = time.monotonic()
-    with pytest.raises(HubError, match="no answer within 5 s"):
+    with pytest.raises(HubError, match="no answer within 1 s"):
         describe("hf-hub:me/trees")
-    assert time.monotonic() - start < 5.5
+    assert time.monotonic() - start < 1.5
 
 
 def test_weights_of_another_network_are_refused(place: Place, tmp_path: Path) -> None:
@@ -398,6 +414,28 @@ def test_the_suggestions_are_known_to_their_libraries(suggestion: downloads.Sugg
     assert describe(suggestion.address, labels=words).download
 
 
+def test_a_new_hub_is_one_entry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Own:
+        NAME = "NUMBER"
+
+        def weights_of(self, name: str) -> WebFile:
+            return WebFile(f"https://nowhere.invalid/{name}")
+
+        def describe(self, name: str, labels: tuple[str, ...], encoding: type[Encoding] | None) -> ModelSpec:
+            return ModelSpec(f"own:{name}", name, (encoding or OneHot)(labels), f"own:{name}")
+
+        def build(self, name: str, spec: ModelSpec, weights: Path) -> nn.Module:
+            return nn.Linear(int(name), spec.encoding.n)
+
+    monkeypatch.setitem(HUBS, "own", Own())
+    monkeypatch.setattr(WebFile, "get", lambda self, *how: tmp_path)
+    spec = describe("own:7", labels=["a", "b"])
+    assert pretrained(spec).weight.shape == (2, 7)
+    assert unavailable("own:7").startswith("nowhere.invalid cannot be reached")
+    with pytest.raises(HubError, match=r"open_clip:ARCH/PRETRAINED or own:NUMBER, got 'strange:7'"):
+        describe("strange:7")
+
+
 def test_a_model_is_available_when_its_weights_are_here(place: Place) -> None:
     address = "timm:test_resnet.r160_in1k"
     assert unavailable(address).startswith("huggingface.co cannot be reached")
@@ -411,7 +449,7 @@ def test_names_are_short_where_they_can_be_and_always_different() -> None:
     texts = ["tench, Tinca", "crane", "great dane", "crane", "maillot", "maillot, tank suit"]
     assert distinct(texts) == ("tench", "crane (1)", "great dane", "crane (3)", "maillot", "maillot, tank suit")
     for subset in ("imagenet-1k", "imagenet-12k", "imagenet-22k", "imagenet-21k-goog", "imagenet-21k-miil"):
-        names = distinct(hubs.ImageNetInfo(subset).label_descriptions())
+        names = distinct(ImageNetInfo(subset).label_descriptions())
         assert len(set(names)) == len(names)
 
 

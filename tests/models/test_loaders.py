@@ -10,7 +10,7 @@ import timm
 import torch
 from torch import Tensor
 
-from jma_core import Linearisation, Network, OneHot, StopReason, jma, run
+from jma_core import Linearisation, Network, OneHot, StopReason, find, jma, run
 from models import loaders, registry
 from models.loaders import LoadedModel, load
 from models.registry import ASSETS, MODELS, WeightsError, readings
@@ -30,7 +30,7 @@ def test_every_model_reads_six_sample_photos_or_more_rightly(model: Models, samp
     for file, words in expected.items():
         decoded = loaded.encoding.decode(loaded.network(sample(name, file)[None])[0])
         indices = decoded.nonzero()[:, 0].tolist() if decoded.ndim else [int(decoded)]
-        assert ", ".join(loaded.spec.labels[i] for i in indices) == words
+        assert ", ".join(loaded.spec.encoding.labels[i] for i in indices) == words
 
 
 def test_folding_normalises_and_computes_what_timm_computes(model: Models, sample: Samples) -> None:
@@ -83,7 +83,7 @@ def check_lazy_against_full(f: Callable[[Tensor], Tensor], x: Tensor, encoding: 
 def test_an_attack_reaches_its_target_on_every_encoding(model: Models, sample: Samples, name: str) -> None:
     loaded, x = model(name), sample(name, files(name)[0].name)
     before = loaded.encoding.decode(loaded.network(x[None])[0])
-    target = ~before if before.ndim else (int(before) + 1) % len(loaded.spec.labels)
+    target = ~before if before.ndim else (int(before) + 1) % len(loaded.spec.encoding.labels)
     if before.ndim:
         target[2:] = before[2:]  # only the first two labels flip
     result = run(jma(loaded.network, x, loaded.encoding, target, step=0.5))
@@ -98,7 +98,7 @@ def test_paper_and_lazy_walk_the_same_way_in_double_precision(model: Models, sam
     loaded, x = model("gtsrb-ecoc32"), sample("gtsrb-ecoc32", "stop.png").double()
     network = copy.deepcopy(loaded.network).double()
     lazy, paper = (
-        run(jma(network, x, loaded.encoding, 3, level=level, max_iter=2, step=0.5)) for level in ("lazy", "paper")
+        run(find(level)(network, x, loaded.encoding, 3, max_iter=2, step=0.5)) for level in ("lazy", "paper")
     )
     for ours, theirs in zip(lazy.steps, paper.steps, strict=True):
         assert np.linalg.norm(ours.image - theirs.image) <= 1e-5 * theirs.l2

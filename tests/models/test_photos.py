@@ -112,3 +112,34 @@ def test_a_photo_that_is_too_large_is_shrunk_in_its_proportions_and_it_is_said()
 def test_a_photo_that_is_small_enough_is_left_alone() -> None:
     photo = noise((300, 200))
     assert shrunk(photo, pixels=60_000) == (photo, "")
+
+
+@pytest.mark.parametrize("name", ["nearest", "bilinear", "bicubic", "lanczos"])
+@pytest.mark.parametrize(("side", "crop"), [(224, 0.875), (225, 0.95), (32, 0.9), (33, 0.875), (28, 1.0), (48, 0.1)])
+@pytest.mark.parametrize("squash", [False, True])
+def test_around_a_picture_is_the_photo_as_it_is_before_the_crop(
+    squash: bool, side: int, crop: float, name: str
+) -> None:
+    preprocessing = Preprocessing(side, crop, name, squash)
+    attacked = np.random.default_rng(1).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    for size in [*SIZES, (61, 1220)]:
+        photo = noise(size)
+        resized, _ = preprocessing.layout(size)
+        whole = photo.resize(resized, preprocessing.method)
+        np.testing.assert_array_equal(preprocessing.around(preprocessing(photo), photo), np.asarray(whole))
+        around = preprocessing.around(attacked, photo)
+        assert around.size == resized
+        np.testing.assert_array_equal(preprocessing(around), attacked)
+        changed = (np.asarray(around) != np.asarray(whole)).any(-1)
+        assert side**2 * 0.99 < changed.sum() <= side**2
+
+
+@pytest.mark.parametrize(("side", "crop"), [(224, 0.875), (225, 0.95), (33, 0.875), (28, 1.0)])
+@pytest.mark.parametrize("squash", [False, True])
+def test_without_a_photo_its_edges_go_on_around_a_picture(squash: bool, side: int, crop: float) -> None:
+    preprocessing, picture = Preprocessing(side, crop, squash=squash), np.asarray(noise((side, side)))
+    around = preprocessing.around(picture)
+    np.testing.assert_array_equal(preprocessing(around), picture)
+    assert around.size == (side if squash else round(side / crop),) * 2
+    np.testing.assert_array_equal(np.asarray(around)[0, 0], picture[0, 0])
+    np.testing.assert_array_equal(np.asarray(around)[-1, -1], picture[-1, -1])

@@ -15,7 +15,6 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from models.cards import Kind
 from models.data import Pictures, Split
 from models.loaders import blank
 from models.recipes import (
@@ -287,18 +286,18 @@ def test_every_recipe_builds_a_network_of_its_size(name: str) -> None:
     network = blank(spec).eval()
     with torch.no_grad():
         z = network(torch.rand(2, 3, side, side))
-    assert z.shape == (2, spec.outputs)
-    expected = {Kind.ECOC: 16 if "16" in name else 32}.get(spec.encoding, len(spec.labels))
-    assert spec.outputs == expected
+    assert z.shape == (2, spec.encoding.n)
+    expected = {"ECOC": 16 if "16" in name else 32}.get(spec.encoding.name, len(spec.encoding.labels))
+    assert spec.encoding.n == expected
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipes_loss_takes_its_logits(name: str) -> None:
     recipe = RECIPES[name]
     spec = recipe.spec
-    several = spec.encoding is Kind.MULTI_LABEL
-    targets = torch.zeros((4, len(spec.labels)) if several else 4, dtype=torch.int64)
-    z = torch.randn(4, spec.outputs, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    several = spec.encoding.several
+    targets = torch.zeros((4, len(spec.encoding.labels)) if several else 4, dtype=torch.int64)
+    z = torch.randn(4, spec.encoding.n, generator=torch.Generator().manual_seed(0), requires_grad=True)
     loss = recipe.loss(z, targets)
     loss.backward()
     assert loss.shape == ()
@@ -313,7 +312,7 @@ def test_what_begins_afresh_is_in_the_network(name: str) -> None:
 
 def test_labels_that_are_judged_are_labels() -> None:
     for recipe in RECIPES.values():
-        assert {label for labels in recipe.judged.values() for label in labels} <= set(recipe.spec.labels)
+        assert {label for labels in recipe.judged.values() for label in labels} <= set(recipe.spec.encoding.labels)
 
 
 def test_the_one_hot_recipe_learns_by_cross_entropy() -> None:

@@ -74,7 +74,7 @@ def f() -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         layers = [nn.Conv2d(3, 4, 3), nn.SiLU(), nn.Flatten(), nn.Linear(400, 5)]
-        return nn.Sequential(Resize(SMALL, (53, 37)), *layers).double().requires_grad_(False)
+        return nn.Sequential(Resize(SMALL, (53, 37)), *layers).double().eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,7 @@ def test_a_photo_attacked_at_its_own_size_is_misread_from_its_file(
     preprocessing = loaded.spec.preprocessing
     sign = Image.open(ASSETS / "samples" / "gtsrb" / "keep_right.png").convert("RGB")
     photo = sign.resize((90, 70), Image.Resampling.LANCZOS)
-    f = nn.Sequential(Resize(preprocessing, photo.size), loaded.network)
+    f = nn.Sequential(Resize(preprocessing, photo.size), loaded.network).eval()
     before = int(loaded.network(to_tensor(preprocessing(photo))[None]).argmax())
     target = (before + 1) % loaded.encoding.n
     length = {"step" if attack is jma else "rate": 0.2 * preprocessing.zoom(photo.size)}

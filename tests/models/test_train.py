@@ -19,8 +19,9 @@ from torch.nn import functional
 
 from jma_core.codes import hadamard_codebook
 from models.architectures import Classifier
-from models.cards import Kind, ModelSpec, read_card
+from models.cards import ModelSpec, read_card
 from models.data import ImageSet, Pictures, Split
+from models.encodings import ECOC, MultiLabel, OneHot
 from models.evaluate import read, report, scores
 from models.loaders import blank, load, to_tensor
 from models.photos import Preprocessing
@@ -69,12 +70,10 @@ CODED = Recipe(
     spec=ModelSpec(
         "toy-code",
         "Toy",
-        Kind.ECOC,
-        ("red", "green", "blue", "grey"),
+        ECOC(("red", "green", "blue", "grey"), BOOK),
         "vgg",
         options=TINY,
         preprocessing=Preprocessing(size=SIDE, crop=1.0),
-        codebook=BOOK,
     ),
     data=lambda folder: ImageSet(coloured(60, 0), coloured(20, 1), {"toy": coloured(40, 2)}),
     sampler=Jitter(shift=2, flip=True, light=0.2),
@@ -89,9 +88,7 @@ LABELLED = replace(
     spec=replace(
         CODED.spec,
         name="toy-labels",
-        encoding=Kind.MULTI_LABEL,
-        labels=LABELS,
-        codebook=None,
+        encoding=MultiLabel(LABELS),
         options={**TINY, "branches": 1},
     ),
     data=lambda folder: ImageSet(lit(60, 0), lit(60, 1), {"lamps": lit(50, 2), "more lamps": lit(30, 3)}),
@@ -193,7 +190,7 @@ def test_a_code_learns_what_is_easy(tmp_path: Path) -> None:
 
 
 def test_one_hot_learns_what_is_easy(tmp_path: Path) -> None:
-    spec = replace(LEARNING.spec, encoding=Kind.ONE_HOT, codebook=None)
+    spec = replace(LEARNING.spec, encoding=OneHot(LEARNING.spec.encoding.labels))
     assert_learns(replace(LEARNING, spec=spec, loss=functional.cross_entropy), lambda z: z.argmax(1), tmp_path / "a.pt")
 
 
@@ -410,7 +407,7 @@ def test_what_is_loaded_computes_what_was_trained(finished: tuple[Any, ...]) -> 
     with torch.no_grad():
         expected = network(images_of(test))
     torch.testing.assert_close(torch.from_numpy(read(loaded, test)), expected, rtol=0.02, atol=0.02)
-    assert loaded.spec.encoding is recipe.spec.encoding
+    assert type(loaded.spec.encoding) is type(recipe.spec.encoding)
     assert not any(parameter.requires_grad for parameter in loaded.network.parameters())
 
 
@@ -439,7 +436,7 @@ def test_the_scores_are_what_sklearn_and_counting_give(finished: tuple[Any, ...]
             found["accuracy"] = right.mean()
             assert spec.scores[f"per label, {name}"] == {
                 label: {"accuracy": round(right[split.targets == k].mean(), 4), "pictures": 10}
-                for k, label in enumerate(spec.labels)
+                for k, label in enumerate(spec.encoding.labels)
             }
             continue
         precisions, known = {}, split.targets >= 0
@@ -448,11 +445,11 @@ def test_the_scores_are_what_sklearn_and_counting_give(finished: tuple[Any, ...]
             precisions[label] = average_precision_score(t[sure], z[sure, j])
             assert spec.scores[f"per label, {name}"][label] == {
                 "AP": round(precisions[label], 4),
-                "F1": round(f1_score(t[sure], z[sure, j] > spec.thresholds[j]), 4),
+                "F1": round(f1_score(t[sure], z[sure, j] > spec.encoding.thresholds[j]), 4),
                 "photos": t.sum(),
             }
         found[f"mAP, {name}"] = np.mean([precisions[label] for label in recipe.judged[name]])
-        found[f"F1, {name}"] = f1_score(split.targets[known] == 1, (z > np.array(spec.thresholds))[known])
+        found[f"F1, {name}"] = f1_score(split.targets[known] == 1, (z > np.array(spec.encoding.thresholds))[known])
     stated = {name: score for name, score in spec.scores.items() if not name.startswith("per label")}
     assert stated == pytest.approx(found, abs=5.1e-5)
 
@@ -461,11 +458,11 @@ def test_the_thresholds_are_the_best_on_the_validation_photos(finished: tuple[An
     recipe, _, data, spec, folder = finished
     read_back = from_disk(spec, folder)
     if recipe is CODED:
-        assert read_back.thresholds == ()
+        assert "thresholds" not in read_back.encoding.constants
         return
-    assert read_back.thresholds == spec.thresholds
+    assert read_back.encoding.thresholds == spec.encoding.thresholds
     z, targets = read(load(read_back), data.validation), data.validation.targets
-    for j, tau in enumerate(read_back.thresholds):
+    for j, tau in enumerate(read_back.encoding.thresholds):
         sure = targets[:, j] >= 0
         t = targets[sure, j] == 1
         assert f1_score(t, z[sure, j] > tau) == pytest.approx(best_f1(z[sure, j], t))

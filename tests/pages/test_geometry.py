@@ -4,76 +4,51 @@ from __future__ import annotations
 
 import base64
 import json
-import re
-import subprocess
-import sys
-import time
-from pathlib import Path
+from collections import OrderedDict
 from typing import Any
 
 import numpy as np
 import pytest
-from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Selectbox
 
 from jma_core import Network
 from jma_core.geometry import geometry, section_through_points
 from jma_core.records import Halt, StopReason
+from lab import probes
+from lab.photos.samples import samples
+from lab.photos.uploads import Photo
+from lab.request import Request, Settings
+from lab.runs.attack_run import AttackRun
+from lab.runs.example import example, example_space
+from lab.runs.measurements import measurements, measuring
+from lab.runs.pool import models
 from models.loaders import LoadedModel, to_tensor
 from models.registry import DEFAULT, MODELS
-from ui import backend
-from ui.backend import measuring
-from ui.request import Request, Settings
-from ui.runner import AttackRun
-from ui.state import example, example_space, samples
-from ui.uploads import Photo
+from tests.pages.page import PATIENCE, Page
+from tests.sessions import session_of
 
-ROOT = Path(__file__).resolve().parents[2]
 PAGE = "pages/geometry.py"
-PATIENCE = 120.0  # seconds
-BUSY = re.compile("network is loading|Taking the gradients")
 
 
-def open_page(**kept: Any) -> AppTest:
+def open_page(**kept: Any) -> Page:
     """The page, in a session that has made some choices before."""
-    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).switch_page(PAGE)
-    at.session_state["kept"] = kept
-    return settle(at)
+    at = Page("geometry")
+    session_of(at).lasting.kept = kept
+    return at.settle()
 
 
-def settle(at: AppTest) -> AppTest:
-    """Rerun the page, as its own timer would, until everything is there."""
-    deadline = time.monotonic() + PATIENCE
-    at.run()
-    while any(BUSY.search(info.value) for info in at.info):
-        assert time.monotonic() < deadline, texts(at)
-        time.sleep(0.05)
-        at.run()
-    assert not at.exception, [each.value for each in at.exception]
-    return at
-
-
-def texts(at: AppTest) -> list[str]:
-    kinds = (at.title, at.markdown, at.caption, at.info, at.warning, at.error)
-    return [element.value for kind in kinds for element in kind]
-
-
-def says(at: AppTest, text: str) -> bool:
-    return any(text in each for each in texts(at))
-
-
-def table(at: AppTest) -> dict[str, list[str]]:
+def table(at: Page) -> dict[str, list[str]]:
     """The table of costs: r', r* and their ratio by row."""
     value = at.main.table[0].value
     return {row.iloc[0]: [str(cell) for cell in row.iloc[1:]] for _, row in value.iterrows()}
 
 
-def charts(at: AppTest) -> list[dict[str, Any]]:
+def charts(at: Page) -> list[dict[str, Any]]:
     """The figures on the page, as plotly has them."""
     return [json.loads(each.proto.spec) for each in at.main.get("plotly_chart")]
 
 
-def picker(at: AppTest, label: str) -> Selectbox:
+def picker(at: Page, label: str) -> Selectbox:
     return next(box for box in at.selectbox if box.label == label)
 
 
@@ -82,39 +57,17 @@ def trace(chart: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def loaded(name: str) -> LoadedModel:
-    return backend.models().request(name).result(PATIENCE)
+    return models().request(name).result(PATIENCE)
 
 
 def sample(model: str, name: str) -> Photo:
     return next(photo for photo in samples(MODELS[model].samples).values() if photo.name.startswith(name))
 
 
-FIRST_PAINT = """
-import json, sys, threading
-import models.registry  # the package, before AppTest puts pages/, which has a models.py too, on the path
-from streamlit.testing.v1 import AppTest
-from ui import backend
-
-release = threading.Event()
-backend.ModelPool._load = staticmethod(lambda spec, *rest: release.wait())  # a network that is never there
-at = AppTest.from_file("pages/geometry.py", default_timeout=60)
-at.session_state["framed"] = True
-at.run()
-print(json.dumps({
-    "torch": sorted({"torch", "timm", "torchvision", "open_clip"} & set(sys.modules)),
-    "exceptions": [e.value for e in at.exception],
-    "headlines": [e.value for e in at.markdown if "not the cheapest" in e.value],
-}))
-release.set()
-"""
-
-
-def test_the_claim_is_there_at_once_without_torch() -> None:
-    ran = subprocess.run([sys.executable, "-c", FIRST_PAINT], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stderr
-    seen = json.loads(ran.stdout.splitlines()[-1])
-    assert (seen["torch"], seen["exceptions"]) == ([], [])
-    (headline,) = seen["headlines"]
+def test_the_claim_is_there_at_once_without_torch(first_paint: dict[str, Any]) -> None:
+    page = first_paint["geometry"]
+    assert (page["heavy"], page["exceptions"]) == ([], [])
+    (headline,) = [text for text in page["texts"] if "not the cheapest" in text]
     assert f"{example_space().space.price:.1f} times as much" in headline
 
 
@@ -144,7 +97,7 @@ def test_the_example_shows_its_costs_and_the_path_of_its_attack() -> None:
     assert last == ["", f"{run.result.distortion.l2:.3f}", ""]
     plane = charts(at)[0]
     assert len(trace(plane, "path of the last attack")["customdata"]["bdata"]) > 0
-    assert says(at, f"rank {space.rank}")
+    assert at.says(f"rank {space.rank}")
 
 
 def test_a_point_of_ones_own_has_its_price() -> None:
@@ -152,26 +105,29 @@ def test_a_point_of_ones_own_has_its_price() -> None:
     section = section_through_points(example_space().space)
     at.slider[0].set_value(10.0)
     at.slider[1].set_value(12.0)
-    settle(at)
+    at.settle()
     cost = section.effort(np.array([10.0, 12.0]))
-    assert says(at, f"in the target region and costs **{cost:.3f}** in pixels")
+    assert at.says(f"in the target region and costs **{cost:.3f}** in pixels")
     at.slider[1].set_value(1.0)
-    settle(at)
-    assert says(at, "outside the target region")
+    at.settle()
+    assert at.says("outside the target region")
 
 
 @pytest.mark.parametrize(("view", "pickers"), [("Two logits", 2), ("Three logits", 3)])
 def test_logits_can_be_chosen(view: str, pickers: int) -> None:
     at = open_page()
     at.segmented_control[0].set_value(view)
-    settle(at)
+    at.settle()
     boxes = [box for box in at.main.selectbox if box.label.endswith("logit of")]
     assert len({box.value for box in boxes}) == len(boxes) == pickers
     assert boxes[0].options[boxes[0].index] == "cat"  # whose border binds
     boxes[0].select_index(0)
-    settle(at)
+    at.settle()
     layout = charts(at)[0]["layout"]
-    assert layout.get("scene", layout)["xaxis"]["title"]["text"] == MODELS[DEFAULT].labels[0]
+    axes = layout.get("scene", layout)
+    assert axes["xaxis"]["title"]["text"] == MODELS[DEFAULT].encoding.labels[0]
+    up = next(box for box in at.main.selectbox if box.label == "Up: logit of")
+    assert axes["zaxis" if "zaxis" in axes else "yaxis"]["title"]["text"] == up.options[up.index]
 
 
 def test_another_photo_of_another_model_is_measured_and_shown_with_its_code() -> None:
@@ -186,15 +142,15 @@ def test_another_photo_of_another_model_is_measured_and_shown_with_its_code() ->
     assert rows["Mahalanobis length of r − z, in pixels"][2] == f"**{measured.space.price:.2f}**"
     needed = rows["‖δ‖ needed in the real network, straight on"]
     assert needed[1] == f"{measured.cheapest.needed:.3f} ({measured.cheapest.factor:.2f} × δ)"
-    assert says(at, "Run the attack in the lab")
+    assert at.says("Run the attack in the lab")
     run = AttackRun(Request(model, photo.digest, target, Settings()), picture)
     run.go()
     assert run._thread is not None
     run._thread.join(PATIENCE)
     assert run.result is not None
-    at.session_state["runs"][run.request] = run
-    at = settle(at)
-    assert not says(at, "Run the attack in the lab")
+    session_of(at).lasting.runs[run.request] = run
+    at = at.settle()
+    assert not at.says("Run the attack in the lab")
     assert f"{run.result.distortion.l2:.3f}" in table(at)["‖δ‖ of the last attack, new gradients at each step"]
     bits = next(chart["data"][0] for chart in charts(at) if "reached" in chart["data"][0].get("y", []))
     soft = np.frombuffer(base64.b64decode(bits["z"]["bdata"]), bits["z"]["dtype"]).reshape(3, 16)
@@ -205,10 +161,10 @@ def test_another_photo_of_another_model_is_measured_and_shown_with_its_code() ->
 def test_of_a_thousand_classes_the_competitors_that_matter_are_shown() -> None:
     model = "imagenet-onehot"
     at = open_page(model=model, photo=sample(model, "cars").digest)
-    assert says(at, "Of 1000 logits the 12 that matter are shown")
+    assert at.says("Of 1000 logits the 12 that matter are shown")
     numbers = at.main.dataframe[-1].value
     target = picker(at, "Wanted class").value
-    assert MODELS[model].labels[target] in list(numbers["logit"][numbers["binds r∗"] == "yes"])
+    assert MODELS[model].encoding.labels[target] in list(numbers["logit"][numbers["binds r∗"] == "yes"])
 
 
 def test_a_photo_that_has_the_wanted_labels_has_no_way_to_go() -> None:
@@ -216,7 +172,7 @@ def test_a_photo_that_has_the_wanted_labels_has_no_way_to_go() -> None:
     assert run.result is not None
     reads = np.flatnonzero(run.result.decoded_before).tolist()
     at = open_page(**{f"target-{request.model}-{request.photo}": reads})
-    assert says(at, "there is no way to go")
+    assert at.says("there is no way to go")
     assert not charts(at)
 
 
@@ -225,19 +181,18 @@ def test_why_there_is_no_geometry_is_said(monkeypatch: pytest.MonkeyPatch) -> No
         raise Halt(StopReason.INFEASIBLE, "These labels contradict each other.")
 
     model = "mnist-ecoc16"
-    monkeypatch.setattr(backend, "measure", halt)
-    measuring.clear()
+    monkeypatch.setattr(probes, "measure", halt)
+    monkeypatch.setattr(measurements, "_asked", OrderedDict())
     at = open_page(model=model, photo=sample(model, "0").digest)
-    measuring.clear()
     assert [each.value for each in at.warning] == ["These labels contradict each other."]
 
 
 def test_the_choice_made_in_the_lab_is_the_choice_here() -> None:
-    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+    at = Page().run()
     picker(at, "Model").select("mnist-ecoc16")
-    settle(at)
+    at.settle()
     picker(at, "Wanted class").select_index(7)
-    settle(at)
-    settle(at.switch_page(PAGE))
+    at.settle()
+    at.switch_page(PAGE).settle()
     assert picker(at, "Model").value == "mnist-ecoc16"
-    assert says(at, f"is to read as **{MODELS['mnist-ecoc16'].labels[7]}**")
+    assert at.says(f"is to read as **{MODELS['mnist-ecoc16'].encoding.labels[7]}**")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,23 +13,26 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from streamlit.testing.v1 import AppTest
 
 from jma_core.records import FREE
+from lab.archive import unpack
+from lab.markup import plain
+from lab.photos.samples import samples
+from lab.photos.uploads import Photo, read_photo
+from lab.pictures import BLUE, MIDDLE, ORANGE, perturbation_map, to_picture
+from lab.request import Canvas, Request, Settings
+from lab.runs.attack_run import AttackRun
+from lab.runs.pool import models
+from lab.store import Store, store
 from models.registry import DEFAULT, MODELS
-from ui import backend
-from ui.images import BLUE, MIDDLE, ORANGE, perturbation_map, to_picture
-from ui.request import Canvas, Request, Settings
-from ui.runner import AttackRun
-from ui.state import samples
-from ui.store import Store, store
-from ui.uploads import Photo, read_photo
+from tests.fixtures import FromLater
+from tests.pages.page import PATIENCE, ROOT, Page
+from tests.sessions import session_of
+from ui.shell.cached import predict
 
-ROOT = Path(__file__).resolve().parents[2]
 PAGE, LAB = "pages/runs.py", "pages/attack_lab.py"
-PATIENCE = 120.0  # seconds
 SIGNS = "gtsrb-onehot"
-STOP = MODELS[SIGNS].labels.index("stop")
+STOP = MODELS[SIGNS].encoding.labels.index("stop")
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +50,7 @@ def attack() -> Iterator[Callable[..., AttackRun]]:
     def attack(photo: Photo | None = None, canvas: Canvas = Canvas(), **settings: Any) -> AttackRun:  # noqa: B008
         photo = photo or sign("give_way")
         picture = np.asarray(photo.image) if canvas.native else MODELS[SIGNS].preprocessing(photo.image)
-        begun.append(AttackRun(Request(SIGNS, photo.digest, STOP, Settings(**settings), canvas), picture))
+        begun.append(AttackRun(Request(SIGNS, photo.digest, STOP, Settings.of(**settings), canvas), picture))
         return ended(begun[-1])
 
     yield attack
@@ -77,50 +78,33 @@ def own_photo(side: int = 61) -> Photo:
     return read_photo(file.getvalue(), "own.png")
 
 
-def open_page() -> AppTest:
-    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).switch_page(PAGE).run()
+def open_page() -> Page:
+    at = Page("runs").run()
     return check(at, "Runs")
 
 
-def check(at: AppTest, title: str) -> AppTest:
-    assert not at.exception, [each.value for each in at.exception]
+def check(at: Page, title: str) -> Page:
+    at.intact()
     assert [each.value for each in at.title] == [title]
     return at
 
 
-def press(at: AppTest, key: str) -> AppTest:
+def press(at: Page, key: str) -> Page:
     return check(at.button(key=key).click().run(), "Runs")
 
 
-def reopened(number: int) -> AppTest:
+def reopened(number: int) -> Page:
     """A new session, as after a restart, in which a run has been opened."""
     at = open_page()
     check(at.button(key=f"open-{number}").click().run(), "Attack lab")
     return check(at.switch_page(LAB).run(), "Attack lab")  # the simulator would go back to where the button was
 
 
-def shown(at: AppTest) -> AttackRun:
-    return list(at.session_state["runs"].values())[-1]
-
-
-def played(at: AppTest) -> list[str]:
+def played(at: Page) -> list[str]:
     """What the original and the update shown first read as in the lab's player, for a browser that has kept nothing."""
-    at.session_state["sent"] = set()
+    session_of(at).sent.clear()
     data = json.loads(at.run().main.get("bidi_component")[0].proto.json)[0]
     return [data["parcels"][each["parcel"]]["reads"] for each in data["film"] if each["update"] in (0, data["shown"])]
-
-
-def pictures(at: AppTest) -> list[str]:
-    return [caption for image in at.main.get("imgs") or at.main.image for caption in image.captions]
-
-
-def texts(at: AppTest) -> str:
-    kinds = (at.markdown, at.caption, at.info, at.warning, at.success, at.error)
-    return "\n".join(element.value for kind in kinds for element in kind)
-
-
-def widget(kind: Any, label: str) -> Any:
-    return next(each for each in kind if each.label == label)
 
 
 def test_without_runs_the_page_says_what_to_do() -> None:
@@ -131,17 +115,15 @@ def test_without_runs_the_page_says_what_to_do() -> None:
     assert not at.main.button
 
 
-def test_the_page_needs_no_torch() -> None:
-    script = f"""
-import sys
-from streamlit.testing.v1 import AppTest
-from ui import backend
-backend.ModelPool._load = staticmethod(lambda spec: None)
-at = AppTest.from_file("app.py", default_timeout=60).switch_page({PAGE!r}).run()
-print([each.value for each in at.title], len(at.exception), "torch" in sys.modules)
-"""
-    ran = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert ran.stdout.splitlines()[-1] == "['Runs'] 0 False"
+@pytest.mark.parametrize("page", ["runs", "models"])
+def test_what_the_address_asks_of_a_page_that_takes_nothing_is_explained(page: str) -> None:
+    at = Page(page, model="scenes").run()
+    assert at.says("“model”: this page has nothing of this name. It takes nothing from its address.")
+
+
+def test_the_page_needs_no_torch(first_paint: dict[str, Any]) -> None:
+    page = first_paint["runs"]
+    assert (page["titles"], page["exceptions"], page["heavy"]) == (["Runs"], [], [])
 
 
 def test_attacks_that_have_ended_are_listed_the_newest_first(attack: Callable[..., AttackRun]) -> None:
@@ -162,7 +144,7 @@ def test_attacks_that_have_ended_are_listed_the_newest_first(attack: Callable[..
 def test_an_attack_that_was_reset_or_broke_off_is_not_stored(
     attack: Callable[..., AttackRun], kept: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ui.launch.jma", lambda *_, **__: iter([1 / 0]))
+    monkeypatch.setattr("lab.runs.launch.find", lambda name: lambda *_, **__: iter([1 / 0]))
     photo = sign("give_way")
     run = AttackRun(Request(SIGNS, photo.digest, STOP, Settings()), MODELS[SIGNS].preprocessing(photo.image))
     run.go()
@@ -187,31 +169,31 @@ def test_a_run_on_a_sample_opens_in_the_lab_of_a_new_session_with_all_its_settin
 ) -> None:
     run = attack(canvas=canvas, step=0.1, kappa=0.5, max_iter=150)
     at = reopened(1)
-    assert shown(at).request == run.request
-    assert widget(at.selectbox, "Model").value == SIGNS
-    assert widget(at.selectbox, "Wanted class").value == STOP
-    assert widget(at.select_slider, "Step length ε").value == 0.1
-    np.testing.assert_array_equal(shown(at).result.image, run.result.image)
+    assert at.shown().request == run.request
+    assert at.widget("selectbox", "Model").value == SIGNS
+    assert at.widget("selectbox", "Wanted class").value == STOP
+    assert at.widget("number_input", "Step length ε").value == 0.1
+    np.testing.assert_array_equal(at.shown().result.image, run.result.image)
     assert played(at) == ["give way", "stop"]
-    assert "Reads as **stop** now" in texts(at)
-    assert f"L2 {run.result.distortion.l2:.3f}" in texts(at)
-    assert "restored" not in at.session_state
+    assert at.says("The result reads as **stop**")
+    assert at.says(f"L2 {run.result.distortion.l2:.3f}")
+    assert session_of(at).lasting.restored is None
 
 
 @pytest.mark.parametrize("held", [True, False])
 def test_a_run_on_several_labels_opens_with_its_labels(held: bool, kept: Store) -> None:
     spec, photo = MODELS[DEFAULT], next(iter(samples("photos").values()))
     picture = spec.preprocessing(photo.image)
-    backend.models().request(DEFAULT).result(PATIENCE)
-    has = backend.predict(DEFAULT, photo.digest, picture).decoded
+    models().request(DEFAULT).result(PATIENCE)
+    has = predict(DEFAULT, picture).decoded
     new = int(np.flatnonzero(~has)[0])
     flipped = tuple(bool(each) != (i == new) for i, each in enumerate(has))
     target = flipped if held else tuple(w if w != h else FREE for w, h in zip(flipped, has.tolist(), strict=True))
-    run = ended(AttackRun(Request(DEFAULT, photo.digest, target, Settings(max_iter=2)), picture))
+    run = ended(AttackRun(Request(DEFAULT, photo.digest, target, Settings.of(max_iter=2)), picture))
     at = reopened(kept.rows()[0].id)
-    assert shown(at).request == run.request
-    assert widget(at.checkbox, "Hold the other labels").value is held
-    assert widget(at.get("button_group"), "Wanted labels").value == np.flatnonzero(flipped).tolist()
+    assert at.shown().request == run.request
+    assert at.widget("checkbox", "Hold the other labels").value is held
+    assert at.widget("button_group", "Wanted labels").value == np.flatnonzero(flipped).tolist()
     assert "Run again" in [each.label for each in at.main.button], "the lab asks for another attack than the one opened"
 
 
@@ -221,25 +203,25 @@ def test_a_run_on_a_photo_that_is_gone_opens_with_the_very_picture_that_was_atta
 ) -> None:
     run = attack(own_photo(), canvas)
     at = reopened(1)
-    stored = shown(at)
-    assert stored.request == replace(run.request, photo=at.session_state["restored"].digest) != run.request
-    photo = at.session_state["restored"].image
+    stored = at.shown()
+    assert stored.request == replace(run.request, photo=session_of(at).lasting.restored.digest) != run.request
+    photo = session_of(at).lasting.restored.image
     picture = np.asarray(photo) if canvas.native else MODELS[SIGNS].preprocessing(photo)
     np.testing.assert_array_equal(picture, to_picture(run.result.original))
-    assert "The photo of this run is not at hand any more." in texts(at)
+    assert at.says("The photo of this run is not at hand any more.")
     assert "stored" in [each.label for each in at.sidebar.button]
-    assert "Reads as **stop** now" in texts(at)
+    assert at.says("The result reads as **stop**")
 
 
 def test_a_run_on_the_session_s_own_photo_opens_with_it(attack: Callable[..., AttackRun]) -> None:
     photo = own_photo()
     run = attack(photo)
     at = open_page()
-    at.session_state["upload"] = photo
+    session_of(at).lasting.upload = photo
     at.button(key="open-1").click().run()
     at.switch_page(LAB).run()
-    assert shown(at).request == run.request
-    assert "restored" not in at.session_state
+    assert at.shown().request == run.request
+    assert session_of(at).lasting.restored is None
     assert "yours" in [each.label for each in at.sidebar.button]
 
 
@@ -247,27 +229,27 @@ def test_a_run_whose_model_is_gone_or_has_other_weights_cannot_be_opened_and_say
     attack: Callable[..., AttackRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attack()
-    others = {**backend.models().specs, SIGNS: replace(MODELS[SIGNS], sha256="f" * 64)}
-    monkeypatch.setattr(backend.models(), "specs", others)
+    others = {**models().specs, SIGNS: replace(MODELS[SIGNS], sha256="f" * 64)}
+    monkeypatch.setattr(models(), "specs", others)
     at = open_page()
     assert at.button(key="open-1").disabled
-    assert "has other weights now" in texts(at)
+    assert at.says("has other weights now")
     del others[SIGNS]
     at.run()
     assert at.button(key="open-1").disabled
-    assert f"Its model, {MODELS[SIGNS].title}, is not on offer now" in texts(at)
+    assert at.says(f"Its model, {MODELS[SIGNS].title}, is not on offer now")
 
 
 def test_deleting_asks_first(attack: Callable[..., AttackRun], kept: Store) -> None:
     attack()
     attack(step=0.1)
     at = open_page()
-    assert "Delete this run for good?" in texts(at)
+    assert at.says("Delete this run for good?")
     press(at, "delete-2")
     assert [row.id for row in kept.rows()] == [1]
     assert [each.key for each in at.main.button if each.key.startswith("open")] == ["open-1"]
     press(at, "delete-1")
-    assert "No attack has been stored yet." in texts(at)
+    assert at.says("No attack has been stored yet.")
 
 
 def test_what_was_deleted_in_another_tab_is_explained(attack: Callable[..., AttackRun], kept: Store) -> None:
@@ -287,25 +269,49 @@ def test_two_runs_are_compared_at_one_gain(attack: Callable[..., AttackRun], kep
     attack()
     at = open_page()
     press(at, "compare-1")
-    assert "One run is chosen." in texts(at)
+    assert at.says("This run is chosen.")
     press(at, "compare-2")
-    captions = [caption for caption in pictures(at) if ", " in caption]
+    shown = [caption for image in at.get("imgs") or at.image for caption in image.captions]  # in the dialog
+    captions = [caption for caption in shown if ", " in caption]
     assert [caption for caption in captions if "attacked" in caption] == ["A, attacked: stop", "B, attacked: stop"]
     changes = [np.abs((run.result.image.astype(float) - run.result.original).mean(0)) for run in (first, second)]
     gain = 1 / max(np.quantile(change, 0.999) for change in changes)
     assert sum(f"perturbation: × {gain:.0f} in both" in caption for caption in captions) == 2
-    table = at.main.table[0].value.set_index("measure")
+    table = at.table[0].value.set_index("measure")
     for side, run in (("A", first), ("B", second)):
         assert table.loc["L2", side] == f"{run.result.distortion.l2:.3f}"
         assert table.loc["Backward passes", side] == str(run.result.backward)
         assert table.loc["Reached", side] == "stop"
         assert table.loc["Attack", side].endswith(f"κ {run.request.settings.kappa:g}")
+        assert table.loc["Result", side] == f"update {run.result.update} of {run.result.trace.number[-1]}"
     assert table.loc["Before", "B"] == "keep right"
-    assert len(at.main.get("plotly_chart")) == 2
-    press(at, "compare-3")
-    assert "A, original: keep right" in pictures(at), "the one chosen first gives way"
-    widget(at.main.button, "Close the comparison").click().run()
-    assert not at.main.table
+    assert len(at.get("plotly_chart")) == 2
+    kept.delete(1)  # in another tab
+    at.run()
+    assert not at.table
+    assert at.says("This run is chosen.")
+
+
+def test_a_comparison_says_which_pictures_were_not_kept(kept: Store) -> None:
+    for name in ("refined-onehot", "lazy-ecoc"):
+        request, result = unpack((ROOT / "tests/cases/runs" / f"{name}.npz").read_bytes())
+        kept.add(MODELS[request.model], request, result)
+    at = press(press(open_page(), "compare-1"), "compare-2")
+    table = at.table[0].value.set_index("measure")
+    assert table.loc["Result"].tolist() == ["update 58 of 60", "update 17 of 17"]
+    said = [each.value for each in at.caption if each.value.startswith(("A: ", "B: "))]
+    assert said == ["A: Pictures and numbers of 17 of 60 updates were kept."]
+
+
+def test_a_run_of_another_version_is_not_called_damaged(kept: Store) -> None:
+    request, result = unpack((ROOT / "tests/cases/runs/lazy-ecoc.npz").read_bytes())
+    unknown = replace(request, settings=FromLater())
+    kept.add(MODELS[request.model], unknown, result)
+    at = press(open_page(), "open-1")
+    assert [each.value for each in at.error] == [
+        "This run was made by another version of JMA Lab: its attack “from later” is not known here. Open it with that "
+        "version, or run the attack again."
+    ]
 
 
 def test_the_common_gain_makes_equal_changes_equally_bright() -> None:
@@ -333,7 +339,7 @@ def test_a_run_whose_bytes_are_damaged_is_explained_and_can_be_deleted(
 ) -> None:
     attack()
     attack()
-    kept._do(lambda connection: connection.execute("UPDATE runs SET attack = zeroblob(99) WHERE id = 2"))
+    kept._change(lambda connection: connection.execute("UPDATE runs SET attack = zeroblob(99) WHERE id = 2"), 1.0)
     at = press(open_page(), "open-2")
     assert [each.value for each in at.error] == [
         "This run is damaged and cannot be opened: delete it, and run the attack again."
@@ -353,14 +359,14 @@ def test_a_folder_that_cannot_be_written_to_loses_no_attack_and_is_explained(
     assert run.result.success
     assert run.unsaved.startswith("This attack could not be stored, and will be gone when the app ends: ")
     assert open_page().error[0].value.startswith("The stored runs cannot be read: ")
-    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
-    at.session_state["runs"][run.request] = run
+    at = Page().run()
+    session_of(at).lasting.runs[run.request] = run
     photo = run.request.photo
-    at.session_state["kept"] = {"model": SIGNS, "photo": photo, f"target-{SIGNS}-{photo}": STOP}
+    session_of(at).lasting.kept = {"model": SIGNS, "photo": photo, f"target-{SIGNS}-{photo}": STOP}
     at.switch_page(PAGE).run()
     at.switch_page(LAB).run()
-    assert run.unsaved in [each.value for each in at.warning]
-    assert "Reads as **stop** now" in texts(at)
+    assert plain(run.unsaved) in [each.value for each in at.warning]
+    assert at.says("The result reads as **stop**")
 
 
 def test_a_long_list_is_shown_in_parts(attack: Callable[..., AttackRun], kept: Store) -> None:
@@ -373,7 +379,7 @@ def test_a_long_list_is_shown_in_parts(attack: Callable[..., AttackRun], kept: S
         return sum(each.label == "Open" for each in at.main.button)
 
     assert listed() == 20
-    widget(at.main.button, "Show more of the 22").click().run()
+    at.widget("button", "Show more of the 22").click().run()
     assert listed() == 22
 
 

@@ -11,20 +11,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+from jinja2 import UndefinedError
 from PIL import Image
 
 from jma_core.metrics import distortion
 from jma_core.records import AttackResult
-from models.cards import Kind, ModelSpec
+from lab.photos.samples import samples
+from lab.pictures import perturbation_map, to_picture
+from lab.report.charts import Curve, chart, ticks
+from lab.report.report import MOMENTS, POLICY, SIDE, Files, Verdict, report
+from lab.report.templates import render
+from lab.request import Canvas, Request, Settings
+from lab.story import story
+from models.cards import ModelSpec
+from models.encodings import OneHot
 from models.registry import ASSETS, MODELS
-from ui import exports
-from ui.charts import Curve, chart, ticks
-from ui.images import perturbation_map, to_picture
-from ui.markup import VOID, join, tag
-from ui.report import FRAMES, POLICY, SIDE, report
-from ui.request import Request, Settings
-from ui.state import samples
-from ui.story import story
+from ui.parts import downloads
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -37,8 +39,14 @@ KNOWN = {
     *("html", "head", "meta", "title", "style", "body", "main", "h1", "h2", "p", "strong", "ul", "li", "div", "figure"),
     *("img", "figcaption", "table", "thead", "tbody", "tr", "th", "td", "svg", "text", "line", "polyline", "circle"),
 }
+VOID = {"img", "meta"}
+"""Elements that have no end."""
 AT = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
-VERDICTS = {"PNG, 8 bits": (True, "flowers"), "JPEG, quality 90": (False, "cat")}
+VERDICTS = {
+    "PNG, 8 bits": Verdict(True, "flowers", "+0.03 logits"),
+    "JPEG, quality 90": Verdict(False, "cat", "-1.2 logits"),
+}
+ABOUT = "What the files are."
 
 
 class Tree(HTMLParser):
@@ -85,8 +93,9 @@ def in_eight_bits(result: AttackResult) -> AttackResult:
 
 
 def page(request: Request, result: AttackResult, spec: ModelSpec, photo: str = "a photo", **changes: Any) -> str:
-    facts = exports.facts(spec, request, result) | changes
-    return report(spec, request, result, in_eight_bits(result), changes.get("verdicts", VERDICTS), photo, facts, AT)
+    facts = downloads.facts(spec, request, result) | changes
+    files = Files(in_eight_bits(result), b"", changes.get("about", ABOUT), changes.get("verdicts", VERDICTS))
+    return report(spec, request, result, files, photo, facts, AT)
 
 
 @pytest.fixture(scope="module")
@@ -99,12 +108,22 @@ def tree(example: tuple[Request, AttackResult]) -> Tree:
 def hostile(example: tuple[Request, AttackResult]) -> str:
     request, result = example
     spec = MODELS[request.model]
-    labels = tuple(f"{HOSTILE[i % len(HOSTILE)]} {i}" for i in range(len(spec.labels)))
-    spec = replace(spec, name=HOSTILE[0], title=HOSTILE[1], sha256=HOSTILE[2], labels=labels)
-    verdicts = {HOSTILE[3]: (True, HOSTILE[4]), **dict.fromkeys(HOSTILE, (False, HOSTILE[0]))}
+    labels = tuple(f"{HOSTILE[i % len(HOSTILE)]} {i}" for i in range(len(spec.encoding.labels)))
+    spec = replace(
+        spec, name=HOSTILE[0], title=HOSTILE[1], sha256=HOSTILE[2], encoding=replace(spec.encoding, labels=labels)
+    )
+    verdicts = {HOSTILE[3]: Verdict(True, *HOSTILE[3:]), **dict.fromkeys(HOSTILE, Verdict(False, *HOSTILE[:2]))}
     versions = {HOSTILE[0]: HOSTILE[1]}
     request, result = replace(request, model=HOSTILE[0], photo=HOSTILE[3]), replace(result, detail=HOSTILE[4])
-    return page(request, replace(result, success=False), spec, HOSTILE[2], verdicts=verdicts, versions=versions)
+    return page(
+        request,
+        replace(result, success=False),
+        spec,
+        HOSTILE[2],
+        verdicts=verdicts,
+        versions=versions,
+        about=HOSTILE[1],
+    )
 
 
 def test_hostile_text_stays_text(hostile: str) -> None:
@@ -128,12 +147,12 @@ def test_the_page_refuses_scripts_and_requests_before_anything_else(tree: Tree) 
 def test_it_shows_the_pictures_of_the_attack_bit_by_bit(tree: Tree, example: tuple[Request, AttackResult]) -> None:
     _, result = example
     shown = tree.pictures()
-    assert len(shown) == 3 + 2 * FRAMES
+    assert len(shown) == 3 + 2 * MOMENTS
     np.testing.assert_array_equal(shown[0], to_picture(result.original))
     np.testing.assert_array_equal(shown[1], to_picture(in_eight_bits(result).image))
     np.testing.assert_array_equal(shown[2], perturbation_map(result.original, result.image)[0])
-    iterations = [text.split(":")[0] for text in tree.said("figcaption") if text.startswith("Iteration")]
-    assert iterations == [f"Iteration {result.steps[i].iteration}" for i in (0, 3, 5, 8, 10, 13)]
+    updates = [text.split(":")[0] for text in tree.said("figcaption") if text.startswith("Update")]
+    assert updates == [f"Update {result.steps[i].number}" for i in (0, 3, 5, 8, 10, 13)]
 
 
 def test_it_says_what_was_wanted_and_what_came_of_it(tree: Tree, example: tuple[Request, AttackResult]) -> None:
@@ -145,22 +164,36 @@ def test_it_says_what_was_wanted_and_what_came_of_it(tree: Tree, example: tuple[
     assert tree.said("li") == story(spec, request, result.original, result.steps, result)
     cells = tree.said("th", "td")
     flowers = cells.index("flowers")
-    sure = [1 / (1 + np.exp(spec.thresholds[3] - z[3])) for z in (result.logits_before, result.logits)]
+    sure = [1 / (1 + np.exp(spec.encoding.thresholds[3] - z[3])) for z in (result.logits_before, result.logits)]
     assert cells[flowers + 1 : flowers + 4] == [f"{100 * sure[0]:.1f} %", "present", f"✓ {100 * sure[1]:.1f} %"]
     row = cells.index("L2")
     assert cells[row + 1 : row + 3] == [f"{result.distortion.l2:.4f}", f"{in_eight_bits(result).distortion.l2:.4f}"]
-    assert cells[cells.index("JPEG, quality 90") + 1 :][:2] == ["✗ no", "cat"]
+    assert cells[cells.index("JPEG, quality 90") + 1 :][:3] == ["✗ no", "cat", "-1.2 logits"]
+    assert ABOUT in tree.said("p")
     assert cells[cells.index("weights") + 1] == f"sha256 {spec.sha256}"
     assert cells[cells.index("max iter") + 1] == "200"
 
 
+@pytest.mark.parametrize(
+    ("canvas", "which"),
+    [(Canvas(), "as the network sees it in 8 bits"), (Canvas(native=True), "as saved in 8 bits")],
+)
+def test_it_says_of_which_picture_the_attacked_one_is(
+    canvas: Canvas, which: str, example: tuple[Request, AttackResult]
+) -> None:
+    request, result = example
+    tree = Tree(page(replace(request, canvas=canvas), result, MODELS[request.model]))
+    assert tree.said("figcaption")[1] == f"Attacked, {which}: flowers"
+
+
 def test_the_curves_are_those_of_the_steps(tree: Tree, example: tuple[Request, AttackResult]) -> None:
-    _, result = example
+    request, result = example
     lines = [each["points"] for each in tree.attributes("polyline") if each["class"] == "main"]
     worst, _, norm, _ = (np.array([p.split(",") for p in str(line).split()], float) for line in lines)
     count = len(result.steps)
+    before = MODELS[request.model].encoding.margins(result.logits_before, request.target).min()
     for drawn, x, values in [
-        (worst, np.arange(1, count + 1), [step.values.min() for step in result.steps]),
+        (worst, np.arange(count + 1), [before, *(step.values.min() for step in result.steps)]),
         (norm, np.arange(count + 1), [0.0, *(step.l2 for step in result.steps)]),
     ]:
         for pixels, exact, sign in ((drawn[:, 0], x, 1), (drawn[:, 1], values, -1)):
@@ -169,14 +202,18 @@ def test_the_curves_are_those_of_the_steps(tree: Tree, example: tuple[Request, A
             np.testing.assert_allclose(pixels, slope * np.array(exact) + offset, atol=0.11)  # rounded to 0.1 pixels
 
 
-def test_of_a_long_attack_it_says_how_much_of_it_is_drawn(example: tuple[Request, AttackResult]) -> None:
+def test_of_a_long_attack_it_says_what_was_left_out_and_draws_the_curves_whole(
+    example: tuple[Request, AttackResult],
+) -> None:
     request, result = example
-    tree = Tree(page(request, replace(result, n_it=1000), MODELS[request.model]))
-    assert f"updates, {len(result.steps)} of 1000 kept" in tree.said("text")
+    tree = Tree(page(request, replace(result, steps=result.steps[::5]), MODELS[request.model]))
+    assert "Pictures of 3 of 14 updates were kept; the curves have all of them." in " ".join(tree.said("p"))
+    worst = next(str(each["points"]) for each in tree.attributes("polyline") if each["class"] == "main")
+    assert len(worst.split()) == 15
 
 
 def test_a_small_picture_keeps_its_pixels_and_a_class_its_row(finished: AttackResult) -> None:
-    spec = ModelSpec("m", "M", Kind.ONE_HOT, tuple("abcde"), "vgg")
+    spec = ModelSpec("m", "M", OneHot(tuple("abcde")), "vgg")
     tree = Tree(page(Request("m", "p", int(finished.target), Settings()), finished, spec))
     assert tree.pictures()[0].shape == (16, 16, 3)
     assert {each["class"] for each in tree.attributes("figure")} == {"small"}
@@ -206,24 +243,24 @@ def test_every_sample_is_credited_as_the_list_of_credits_does() -> None:
     for kind in ("photos", "cifar10", "gtsrb", "mnist"):
         model = next(name for name, spec in MODELS.items() if spec.samples == kind)
         for digest, photo in samples(kind).items():
-            what, who, terms = exports.credit(Request(model, digest, 0, Settings())).split("; ")
+            what, who, terms = downloads.credit(Request(model, digest, 0, Settings())).split("; ")
             assert f"| {who} | {terms} |" in listed
             assert what.split(" (https://")[0] in listed, photo.name
     bridge = next(digest for digest, photo in samples("photos").items() if photo.name.startswith("bridge"))
-    assert exports.credit(Request("scenes", bridge, 0, Settings())) == (
+    assert downloads.credit(Request("scenes", bridge, 0, Settings())) == (
         "Pont du Gard (https://commons.wikimedia.org/wiki/File:Pontdugard.jpg), as shipped with GCompris 3.1; Mimova; "
         "public domain"
     )
-    assert exports.credit(Request("scenes", "gone", 0, Settings())) == "not at hand any more"
+    assert downloads.credit(Request("scenes", "gone", 0, Settings())) == "not at hand any more"
 
 
 def test_files_are_called_after_photo_and_model(monkeypatch: pytest.MonkeyPatch) -> None:
     bridge = next(digest for digest, photo in samples("photos").items() if photo.name.startswith("bridge"))
-    assert exports.file_name(Request("scenes", bridge, 0, Settings())) == "bridge-scenes-attacked"
-    assert exports.file_name(Request("scenes", "gone", 0, Settings())) == "photo-scenes-attacked"
+    assert downloads.file_name(Request("scenes", bridge, 0, Settings())) == "bridge-scenes-attacked"
+    assert downloads.file_name(Request("scenes", "gone", 0, Settings())) == "photo-scenes-attacked"
     hostile = replace(samples("photos")[bridge], name='a/b "c" <d>.tar.png')
-    monkeypatch.setattr(exports, "photos", lambda kind: {"mine": hostile})
-    assert exports.file_name(Request("scenes", "mine", 0, Settings())) == "b-c-d-.tar-scenes-attacked"
+    monkeypatch.setattr(downloads, "photos", lambda kind: {"mine": hostile})
+    assert downloads.file_name(Request("scenes", "mine", 0, Settings())) == "b-c-d-.tar-scenes-attacked"
 
 
 @pytest.mark.parametrize(
@@ -248,14 +285,18 @@ def test_ticks_enclose_any_range_and_are_few() -> None:
 
 
 def test_a_chart_leaves_out_what_is_not_finite() -> None:
-    drawn = chart("t", "x", "y", [Curve("c", "main", [(1, float("nan")), (2, 1.0), (3, float("inf")), (4, 2.0)])])
+    drawn = chart("t", "x", "y", [Curve("c", "main", np.array([(1, np.nan), (2, 1.0), (3, np.inf), (4, 2.0)]))])
     assert "nan" not in drawn
     assert "inf" not in drawn
     assert drawn.count("<circle") == 2 + 2  # its points, and the legend's
 
 
-def test_only_markup_goes_in_unescaped() -> None:
-    assert tag("p", "a<b", tag("em", "c&d"), title='"<', aria_label="'") == (
-        '<p title="&quot;&lt;" aria-label="&#x27;">a&lt;b<em>c&amp;d</em></p>'
-    )
-    assert join("<", tag("img", src="x")) == '&lt;<img src="x">'
+def test_a_chart_s_words_are_escaped() -> None:
+    drawn = chart("<i>t", '"x', "y&", [Curve("c<", "main", np.array([(0.0, 0.0), (1.0, 1.0)]))])
+    assert 'aria-label="&lt;i&gt;t: y&amp; over &#34;x"' in drawn
+    assert ">c&lt;</text>" in drawn
+
+
+def test_what_a_template_asks_for_has_to_be_given() -> None:
+    with pytest.raises(UndefinedError, match="is undefined"):
+        render("report.html", title="no more than that")

@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 
 from jma_core.records import AttackResult, Step
-from tests.ui.test_backend import until
-from ui import launch, runner, state
-from ui.backend import Turnstile
-from ui.request import Request
-from ui.runner import AttackRun
+from lab.request import Request
+from lab.runs import attack_run, launch
+from lab.runs.attack_run import AttackRun
+from lab.runs.turnstile import Turnstile
+from tests.lab.runs.test_pool import until
+from ui.shell import session
 
 PICTURE = np.zeros((16, 16, 3), np.uint8)
 
@@ -47,9 +48,9 @@ class Bench:
 @pytest.fixture
 def bench(finished: AttackResult, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     bench = Bench(finished)
-    monkeypatch.setattr(runner, "models", lambda: bench)
-    monkeypatch.setattr(runner, "turnstile", Turnstile())
-    monkeypatch.setattr(runner, "store", lambda: SimpleNamespace(add=lambda *_: None))
+    monkeypatch.setattr(attack_run, "models", lambda: bench)
+    monkeypatch.setattr(attack_run, "turnstile", Turnstile())
+    monkeypatch.setattr(attack_run, "store", lambda: SimpleNamespace(add=lambda *_: None))
     monkeypatch.setattr(launch, "launch", bench.launch)
     yield bench
     bench.go_on.release(1000)
@@ -122,6 +123,50 @@ def test_stop_is_answered_when_the_iteration_ends_and_not_before(
     assert len(run.steps) == 2
 
 
+def test_nobody_keeps_the_turn_for_longer_than_a_share_while_others_wait(
+    bench: Bench, request_for: Callable[..., Request], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With no share at all, attacks that arrive together take steps in turn, and each ends as it does alone."""
+    monkeypatch.setattr(attack_run, "SHARE", 0.0)
+    several = [AttackRun(request_for(model="here", target=number), PICTURE) for number in range(3)]
+    order: list[int] = []
+
+    def launch_one(request: Request, *_: object, **__: object) -> Iterator[Step]:
+        bench.launched.append(request.model)
+        for step in bench.result.steps:
+            bench.go_on.acquire()
+            order.append(request.target)
+            yield step
+        return bench.result
+
+    monkeypatch.setattr(launch, "launch", launch_one)
+    several[0].go()
+    until(lambda: bool(bench.launched))  # nobody is ahead of one that has not come yet
+    for ahead, run in enumerate(several[1:], start=1):
+        run.go()
+        until(lambda run=run, ahead=ahead: attack_run.turnstile.ahead(run) == ahead)
+    assert several[2].status.startswith("Waiting: 2 other attacks go before this one")
+    bench.go_on.release(1000)
+    until(lambda: all(run.ended for run in several))
+    count = len(bench.result.steps)
+    assert order == [0, 1, 2] * count
+    assert all(len(run.trace) == count and run.result is bench.result for run in several)
+
+
+def test_an_attack_that_nobody_waits_for_keeps_its_turn(
+    bench: Bench, request_for: Callable[..., Request], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attack_run, "SHARE", 0.0)
+    turns: list[object] = []
+    turn = attack_run.turnstile.turn
+    monkeypatch.setattr(attack_run.turnstile, "turn", lambda *ticket: turns.append(ticket) or turn(*ticket))
+    bench.go_on.release(1000)
+    run = AttackRun(request_for(model="here"), PICTURE)
+    run.go()
+    until(lambda: run.ended)
+    assert len(turns) == 1
+
+
 def test_one_step_promises_no_end(bench: Bench, request_for: Callable[..., Request]) -> None:
     run = AttackRun(request_for(model="here"), PICTURE)
     run.go(steps=1)
@@ -136,24 +181,24 @@ def test_one_step_promises_no_end(bench: Bench, request_for: Callable[..., Reque
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> OrderedDict[Request, AttackRun]:
     kept: OrderedDict[Request, AttackRun] = OrderedDict()
-    monkeypatch.setattr(state, "runs", lambda: kept)
+    monkeypatch.setattr(session, "runs", lambda: kept)
     return kept
 
 
 def test_of_too_many_attacks_the_oldest_goes_but_never_one_that_runs(
     bench: Bench, runs: OrderedDict[Request, AttackRun], request_for: Callable[..., Request]
 ) -> None:
-    all_runs = [AttackRun(request_for(model="here", target=number), PICTURE) for number in range(state.MAX_RUNS + 2)]
+    all_runs = [AttackRun(request_for(model="here", target=number), PICTURE) for number in range(session.MAX_RUNS + 2)]
     all_runs[0].go()
     until(lambda: bool(bench.launched))
     for run in all_runs:
-        state.remember(run)
+        session.remember(run)
     assert list(runs.values()) == [all_runs[0], *all_runs[3:]]
     assert all_runs[0].busy
     bench.go_on.release(1000)
     until(lambda: all_runs[0].ended)
     assert all_runs[0].result is bench.result
-    state.remember(AttackRun(request_for(model="here", target=-1), PICTURE))
+    session.remember(AttackRun(request_for(model="here", target=-1), PICTURE))
     assert all_runs[0] not in runs.values()
 
 
@@ -162,5 +207,5 @@ def test_an_attack_that_is_run_again_is_the_latest(
 ) -> None:
     first, second = request_for(target=1), request_for(target=2)
     for request in (first, second, first):
-        state.remember(AttackRun(request, PICTURE))
+        session.remember(AttackRun(request, PICTURE))
     assert list(runs) == [second, first]

@@ -10,12 +10,13 @@ import torch
 from PIL import Image
 
 from jma_core import run
+from lab.photos.samples import samples
+from lab.pictures import to_picture
+from lab.request import OFFERED, Canvas, Request, Settings
+from lab.runs.launch import as_file, launch, mask, pool
 from models.loaders import LoadedModel, load, to_tensor
 from models.photos import Preprocessing
 from models.registry import ASSETS, MODELS
-from ui.images import to_picture
-from ui.launch import as_file, launch, mask
-from ui.request import Canvas, Request, Settings
 
 MIDDLE = (0.25, 0.25, 0.75, 0.75)
 CANVASES = [Canvas(), Canvas(native=True), Canvas(region=MIDDLE), Canvas(native=True, region=MIDDLE)]
@@ -37,15 +38,15 @@ def seen(model: LoadedModel, picture: np.ndarray) -> int:
         return int(model.network(to_tensor(picture)[None]).argmax())
 
 
-@pytest.mark.parametrize("level", ["lazy", "boxed", "refined"])
+@pytest.mark.parametrize("attack", ["lazy", "boxed", "refined"])
 @pytest.mark.parametrize("canvas", CANVASES, ids=str)
 def test_an_attack_ends_as_a_file_that_is_read_as_wanted(
-    signs: LoadedModel, photo: Image.Image, canvas: Canvas, level: str
+    signs: LoadedModel, photo: Image.Image, canvas: Canvas, attack: str
 ) -> None:
     preprocessing = signs.spec.preprocessing
     small = preprocessing(photo)
     target = (seen(signs, small) + 1) % 43
-    request = Request(signs.spec.name, "", target, Settings(level=level, max_iter=100), canvas)
+    request = Request(signs.spec.name, "", target, Settings.of(attack, **OFFERED[attack].within(100)), canvas)
     picture = np.asarray(photo) if canvas.native else small
     result = run(launch(request, signs, picture))
     assert result.success
@@ -62,6 +63,24 @@ def test_an_attack_ends_as_a_file_that_is_read_as_wanted(
     assert allowed is None or not changed[~allowed.numpy()].any()
 
 
+@pytest.mark.parametrize("canvas", CANVASES, ids=str)
+def test_the_pool_of_an_attack_that_needs_one_are_the_sample_photos(
+    signs: LoadedModel, photo: Image.Image, canvas: Canvas
+) -> None:
+    """Their mean logits are what the first gradient leads to."""
+    preprocessing = signs.spec.preprocessing
+    picture = np.asarray(photo) if canvas.native else preprocessing(photo)
+    target = seen(signs, preprocessing(Image.open(ASSETS / "samples" / "gtsrb" / "stop.png").convert("RGB")))
+    request = Request(signs.spec.name, "", target, Settings.of("lots"), canvas)
+    handed = pool(request, signs, picture.shape[1::-1])
+    assert handed.shape == (len(samples("gtsrb")), 3, *picture.shape[:2])
+    read = [seen(signs, preprocessing(Image.fromarray(to_picture(each.numpy())))) for each in handed]
+    assert target in read
+    result = run(launch(request, signs, picture))
+    assert result.success
+    assert result.forward == 1 + len(handed) + result.n_it
+
+
 def test_a_mask_is_as_high_and_wide_as_the_picture() -> None:
     allowed = mask(Request("", "", 0, Settings(), Canvas(region=(0.0, 0.5, 0.25, 1.0))), (8, 4))
     assert allowed is not None
@@ -75,7 +94,7 @@ def test_steps_are_as_long_as_the_photo_is_large(signs: LoadedModel, photo: Imag
     """A step of 0.1 in the picture of 32 x 32 is one of 0.1 * 60 / 32 in the photo, less where pixels are clipped."""
     assert isinstance(signs.spec.preprocessing, Preprocessing)
     target = (seen(signs, signs.spec.preprocessing(photo)) + 1) % 43
-    request = Request(signs.spec.name, "", target, Settings(step=0.1, max_iter=1), Canvas(native=True))
+    request = Request(signs.spec.name, "", target, Settings.of(step=0.1, max_iter=1), Canvas(native=True))
     result = run(launch(request, signs, np.asarray(photo)))
     zoom = signs.spec.preprocessing.zoom(photo.size)
     assert 0.9 * 0.1 * zoom <= result.steps[0].moved <= 0.1 * zoom * (1 + 1e-6)

@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from jma_core import OneHot
+from lab.probes import FACTORS, Generation, Ray, generate, look_along
 from models.loaders import LoadedModel
 from models.registry import MODELS
-from ui import lesson_figures as figures
-from ui.experiments import FACTORS, Generation, Ray, generate, look_along
-from ui.lessons import errors, honest_until
+from ui.figures import lecture as figures
+from ui.parts.lessons import errors, honest_until
 
 NAMES = ["one", "two", "three", "four", "five"]
 PICTURE = np.full((1, 2, 3), 51, np.uint8)  # 0.2 everywhere
@@ -28,7 +28,7 @@ def model(*, bend: float = 0.0) -> LoadedModel:
             pixels = images.flatten(1)[:, :5]
             return pixels + bend * pixels**2 + torch.tensor([4.0, 3.0, 2.0, 1.0, 0.0])
 
-    return LoadedModel(MODELS["mnist-ecoc16"], Network(), OneHot(5), torch.device("cpu"))
+    return LoadedModel(MODELS["mnist-ecoc16"], Network().eval(), OneHot(5), torch.device("cpu"))
 
 
 def named(figure: Any, name: str) -> Any:
@@ -80,7 +80,7 @@ def test_the_picture_of_a_round_tells_rows_asked_for_from_others(made: Generatio
 
 def test_bars_are_sorted_and_say_what_is_violated() -> None:
     values = np.array([1.0, -2.0, 0.0, -0.5, 3.0])
-    figure = figures.margins(values, NAMES)
+    figure = figures.constraint_bars(values, NAMES)
     assert list(named(figure, "violated").y) == ["two", "four"]
     assert list(named(figure, "satisfied").y) == ["three", "one", "five"]
     bars, thresholds = figures.logits(values, np.arange(5.0), NAMES, 3).data

@@ -8,13 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from jma_core.geometry import Section, section_of_logits, section_through_points
+from jma_core import ECOC, Network
+from jma_core.geometry import Section, geometry, land, section_of_logits, section_through_points
+from lab.request import Measured
+from models.encodings import MultiLabel
 from models.registry import MODELS
-from ui import geometry_figures as figures
-from ui.geometry_figures import BLUE, CHEAPEST, NEAREST, ORANGE, Shown, border, region
-from ui.geometry_views import headline, soft_distances
-from ui.request import Measured
+from ui.figures import space as figures
+from ui.figures.space import BLUE, CHEAPEST, NEAREST, ORANGE, Shown, border, region
+from ui.parts import geometry as views
+from ui.parts.geometry import headline, soft_distances
 
 NAMES = ["one", "two", "three"]
 GRAM = np.array([[4.0, 6, 2], [6, 25, 7], [2, 7, 27]])  # scalar products of the gradients, by hand
@@ -53,7 +57,7 @@ def test_a_plane_shows_both_points_with_circle_and_ellipse_on_equal_scales(measu
         assert section.effort(y) == pytest.approx(space.cheapest.length)
     landed = named(figure, "real network, stepped to r∗")
     np.testing.assert_allclose(points(landed), [section.cheapest], atol=1e-6)  # the network is linear
-    assert (named(figure, NEAREST).marker.symbol, named(figure, CHEAPEST).marker.symbol) == ("square", "star")
+    assert (named(figure, NEAREST).marker.symbol, named(figure, CHEAPEST).marker.symbol) == ("square", "diamond")
     assert figure.layout.yaxis.scaleanchor == "x"
     bare = figures.plane(section, replace(shown(section, measured), landed=()))
     assert not any("real network" in (trace.name or "") for trace in bare.data)
@@ -150,12 +154,12 @@ def test_logits_that_nothing_moves_can_be_looked_at(stuck: Measured) -> None:
 
 def test_codewords_and_distances_in_bits() -> None:
     spec = MODELS["cifar10-ecoc16"]
-    code = spec.codebook
+    code = spec.encoding.codebook
     assert code is not None
     saturated = 50.0 * code[[3, 5]]
-    distances = soft_distances(spec, saturated)
+    distances = soft_distances(spec.encoding, saturated)
     np.testing.assert_allclose(distances, [(code != code[i]).sum(1) for i in (3, 5)], atol=1e-9)
-    figure = figures.codeword_distances(distances, spec.labels, before=3, target=5)
+    figure = figures.codeword_distances(distances, spec.encoding.labels, before=3, target=5)
     assert len(figure.data) == 10
     before, target = figure.data[-2:]
     assert (before.line.color, target.line.color) == (BLUE, ORANGE)
@@ -163,3 +167,35 @@ def test_codewords_and_distances_in_bits() -> None:
     (bits,) = figures.codewords({"now": np.tanh(saturated[0]), "wanted": code[5].astype(float)}).data
     assert list(bits.y) == ["now", "wanted"]
     np.testing.assert_array_equal(bits.z, code[[3, 5]])
+
+
+def test_for_codewords_the_grey_region_is_the_decoders_and_the_linear_one_is_outlined() -> None:
+    """Random logits of the MNIST model in the plane through z, r' and r*: grey where the decoder reads the target."""
+    spec, target = MODELS["mnist-ecoc16"], 6
+    encoding = ECOC(spec.encoding.codebook)
+    rows = torch.randn(16, 30, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    x = torch.full((3, 2, 5), 0.5, dtype=torch.float64)
+    start = 1.5 * encoding.codebook[0].double() + 0.3 * rows[:, 0]
+    network = Network(lambda images: (images.flatten(1) - 0.5) @ rows.T + start)
+    space = geometry(network, x, encoding.constraints(target))
+    ends = (land(network, x, encoding, target, point.delta) for point in (space.nearest, space.cheapest))
+    section = section_through_points(space)
+    figure = figures.plane(
+        section, views.shown(spec.encoding, Measured(space, *ends), target, section, views.ACROSS, [])
+    )
+    grey = next(trace for trace in figure.data if trace.name == figures.READ_AS_WANTED)
+    assert any(trace.name == figures.AIMED_AT for trace in figure.data)
+    points = section.origin + np.stack(np.meshgrid(grey.x, grey.y), -1) @ section.basis
+    reads = encoding.decode(torch.from_numpy(points)).numpy() == target
+    assert 0 < reads.mean() < 1
+    np.testing.assert_array_equal(np.array(grey.z) > 0, reads)
+    linear = (section.a @ np.stack(np.meshgrid(grey.x, grey.y), -1)[..., None])[..., 0] >= section.h
+    assert (linear.all(-1) != reads).any(), "tanh bends the borders"
+
+
+def test_where_the_decoder_is_linear_there_is_one_region(measured: Measured) -> None:
+    space, section = measured.space, section_through_points(measured.space)
+    labels = MultiLabel(tuple("abc"))
+    figure = figures.plane(section, views.shown(labels, measured, (1, 1, 1), section, views.ACROSS, []))
+    assert [trace.name for trace in figure.data if "region" in str(trace.name)] == ["target region"]
+    assert space.n == 3

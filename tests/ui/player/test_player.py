@@ -6,7 +6,7 @@ import base64
 import io
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from math import isqrt
 from typing import Any
 
 import numpy as np
@@ -17,18 +17,18 @@ from PIL import Image
 
 from jma_core import ECOC, AttackResult, MultiLabel, OneHot
 from jma_core.records import Phase, Step
-from models.cards import Kind, ModelSpec
+from lab.pictures import BLUE, MIDDLE, ORANGE, perturbation_map
+from lab.request import Request
+from lab.runs.attack_run import AttackRun
+from models.encodings import Encoding, Prediction, Target
+from models.encodings import OneHot as Classes
 from models.registry import DEFAULT, MODELS
-from ui import player
-from ui.backend import Prediction
-from ui.images import BLUE, MIDDLE, ORANGE, perturbation_map
-from ui.player import FILM_BYTES, FRAMES, OUTCOMES, SHADES, SIDE, Film, choose, margins, moment, reduced, scores
-from ui.readout import confidences, names
-from ui.request import Request, Target
-from ui.runner import AttackRun
-from ui.views import Frame, best_frame, frames
+from ui.player import player
+from ui.player.moments import Moment, best_update, moments_of
+from ui.player.player import FILM_BYTES, MOMENTS, OUTCOMES, PIXELS, SHADES, Film, choose, parcel_of, reduced
 
 ONE_HOT, CODE = "gtsrb-onehot", "cifar10-ecoc16"
+SIDE = isqrt(PIXELS)
 
 
 def decoded(url: str) -> Image.Image:
@@ -42,37 +42,37 @@ def outcomes(parcel: dict[str, Any]) -> list[str]:
 
 
 @pytest.fixture
-def attack(example: tuple[Request, AttackResult]) -> tuple[ModelSpec, Target, list[Frame], int]:
-    """The stored example: its model, its target, its moments and the best of them."""
+def attack(example: tuple[Request, AttackResult]) -> tuple[Encoding, Target, list[Moment], int]:
+    """The stored example: its encoding, its target, its moments and the best of them."""
     request, result = example
     run = AttackRun.finished(request, result)
-    moments = frames(run, result.original, Prediction(result.logits_before, result.decoded_before))
-    return MODELS[request.model], request.target, moments, best_frame(run, moments).update
+    moments = moments_of(run, result.original, Prediction(result.logits_before, result.decoded_before))
+    return MODELS[request.model].encoding, request.target, moments, best_update(run, moments)
 
 
-def original(image: NDArray[Any], z: NDArray[Any], read: Any) -> Frame:
-    return Frame(0, "0: original", image, Prediction(z, np.array(read)), None)
+def original(image: NDArray[Any], z: NDArray[Any], read: Any) -> Moment:
+    return Moment(0, "0: original", image, Prediction(z, np.array(read)), None)
 
 
-def later(first: Frame, update: int, image: NDArray[Any], z: NDArray[Any], read: Any) -> Frame:
+def later(first: Moment, update: int, image: NDArray[Any], z: NDArray[Any], read: Any) -> Moment:
     nothing = np.zeros(0)
     step = Step(
-        iteration=update, phase=Phase.WALK, image=image, logits=z, decoded=np.array(read), success=False,
-        values=nothing, active=nothing.astype(np.int64), multipliers=nothing, predicted=nothing,
+        number=update, iteration=update, phase=Phase.WALK, image=image, logits=z, decoded=np.array(read), success=False,
+        values=nothing, margin=-1.0, active=nothing.astype(np.int64), multipliers=nothing, predicted=nothing,
         realised=nothing, full_length=1.0, l2=float(np.linalg.norm(image - first.image)), moved=0.1,
         forward=2 * update, backward=update, seconds=0.1, certificate=None,
     )  # fmt: skip
-    return Frame(update, f"{update}: step", image, Prediction(z, step.decoded), step)
+    return Moment(update, f"{update}: step", image, Prediction(z, step.decoded), step)
 
 
 @pytest.fixture
-def walk() -> Callable[..., list[Frame]]:
+def walk() -> Callable[..., list[Moment]]:
     """An attack of so many updates on noise of a size, by the sign classifier: it never leaves class 0."""
 
-    def walk(updates: int, side: int = 8) -> list[Frame]:
+    def walk(updates: int, side: int = 8) -> list[Moment]:
         random = np.random.default_rng(0)
         image = random.random((3, side, side)).astype(np.float32)
-        z = np.zeros(len(MODELS[ONE_HOT].labels))
+        z = np.zeros(len(MODELS[ONE_HOT].encoding.labels))
         z[0] = 1
         first = original(image, z, 0)
         noise = random.normal(0, 0.01, image.shape).astype(np.float32)
@@ -85,16 +85,16 @@ def walk() -> Callable[..., list[Frame]]:
 
 
 def test_the_pictures_are_the_rounded_images_pixel_by_pixel(attack: tuple[Any, ...]) -> None:
-    spec, target, moments, _ = attack
-    for frame in (moments[0], moments[1], moments[-1]):
-        picture = decoded(moment(spec, target, moments[0], frame)["picture"])
+    encoding, target, moments, _ = attack
+    for moment in (moments[0], moments[1], moments[-1]):
+        picture = decoded(parcel_of(encoding, target, moments[0], moment)["picture"])
         assert picture.mode == "RGB"
-        np.testing.assert_array_equal(np.asarray(picture), np.rint(frame.image.transpose(1, 2, 0) * 255))
+        np.testing.assert_array_equal(np.asarray(picture), np.rint(moment.image.transpose(1, 2, 0) * 255))
 
 
 def test_the_map_is_the_perturbation_map_to_half_a_shade(attack: tuple[Any, ...]) -> None:
-    spec, target, moments, best = attack
-    parcel = moment(spec, target, moments[0], moments[best])
+    encoding, target, moments, best = attack
+    parcel = parcel_of(encoding, target, moments[0], moments[best])
     signed, gain = perturbation_map(moments[0].image, moments[best].image)
     shown = np.asarray(decoded(parcel["map"]).convert("RGB")).astype(int)
     widest = max(np.abs(BLUE - MIDDLE).max(), np.abs(ORANGE - MIDDLE).max())
@@ -104,26 +104,26 @@ def test_the_map_is_the_perturbation_map_to_half_a_shade(attack: tuple[Any, ...]
 
 
 def test_the_original_has_a_neutral_map_and_no_change(attack: tuple[Any, ...]) -> None:
-    spec, target, moments, _ = attack
-    parcel = moment(spec, target, moments[0], moments[0])
+    encoding, target, moments, _ = attack
+    parcel = parcel_of(encoding, target, moments[0], moments[0])
     assert (np.asarray(decoded(parcel["map"]).convert("RGB")) == MIDDLE).all()
     assert (parcel["change"], parcel["l2"]) == ("none yet", "0.000")
 
 
 def test_what_is_read_its_confidence_and_the_distance_are_those_of_the_step(attack: tuple[Any, ...]) -> None:
-    spec, target, moments, best = attack
-    frame = moments[best]
-    parcel = moment(spec, target, moments[0], frame)
-    assert parcel["reads"] == names(spec, frame.seen.decoded)
-    assert parcel["now"] == np.flatnonzero(frame.seen.decoded).tolist()
-    assert parcel["l2"] == f"{np.linalg.norm(frame.image - moments[0].image):.3f}"
-    np.testing.assert_allclose(parcel["sure"], confidences(spec, frame.seen.logits), atol=5e-4)
-    np.testing.assert_allclose(parcel["scores"], frame.seen.logits, rtol=5e-4)
+    encoding, target, moments, best = attack
+    moment = moments[best]
+    parcel = parcel_of(encoding, target, moments[0], moment)
+    assert parcel["reads"] == encoding.names(moment.seen.decoded)
+    assert parcel["now"] == np.flatnonzero(moment.seen.decoded).tolist()
+    assert parcel["l2"] == f"{np.linalg.norm(moment.image - moments[0].image):.3f}"
+    np.testing.assert_allclose(parcel["sure"], encoding.confidences(moment.seen.logits), atol=5e-4)
+    np.testing.assert_allclose(parcel["scores"], moment.seen.logits, rtol=5e-4)
 
 
-def test_a_large_picture_is_shown_as_the_means_of_its_parts(walk: Callable[..., list[Frame]]) -> None:
+def test_a_large_picture_is_shown_as_the_means_of_its_parts(walk: Callable[..., list[Moment]]) -> None:
     first, last = walk(1, 2 * SIDE)
-    parcel = moment(MODELS[ONE_HOT], 1, first, last)
+    parcel = parcel_of(MODELS[ONE_HOT].encoding, 1, first, last)
     means = last.image.reshape(3, SIDE, 2, SIDE, 2).mean((2, 4))
     shown = np.asarray(decoded(parcel["picture"])).astype(int)
     assert np.abs(shown - means.transpose(1, 2, 0) * 255).max() <= 0.5 + 1e-3
@@ -132,7 +132,7 @@ def test_a_large_picture_is_shown_as_the_means_of_its_parts(walk: Callable[..., 
     assert parcel["change"].startswith(f"× {gain:.0f},")
 
 
-@pytest.mark.parametrize(("size", "shown"), [((32, 32), (32, 32)), ((SIDE, 40), (SIDE, 40)), ((600, 800), (240, 320))])
+@pytest.mark.parametrize(("size", "shown"), [((32, 32), (32, 32)), ((341, 256), (341, 256)), ((600, 800), (277, 370))])
 def test_only_large_pictures_are_reduced_and_keep_their_shape(size: tuple[int, int], shown: tuple[int, int]) -> None:
     image = np.random.default_rng(0).random((3, *size)).astype(np.float32)
     assert reduced(image).shape == (3, *shown)
@@ -145,39 +145,38 @@ def test_only_large_pictures_are_reduced_and_keep_their_shape(size: tuple[int, i
 
 def test_margins_of_labels_are_the_constraints_of_a_full_target() -> None:
     spec, random = MODELS[DEFAULT], np.random.default_rng(1)
-    z, target = random.normal(0, 3, spec.outputs), tuple(random.integers(0, 2, spec.outputs).tolist())
-    expected = MultiLabel(torch.tensor(spec.thresholds)).constraints(target).values(torch.from_numpy(z))
-    np.testing.assert_allclose(margins(spec, z, target), expected, rtol=1e-6)
-    np.testing.assert_array_equal(scores(spec, z), z)
+    z, target = random.normal(0, 3, spec.encoding.n), tuple(random.integers(0, 2, spec.encoding.n).tolist())
+    expected = MultiLabel(torch.tensor(spec.encoding.thresholds)).constraints(target).values(torch.from_numpy(z))
+    np.testing.assert_allclose(spec.encoding.clearances(z, target), expected, rtol=1e-6)
+    np.testing.assert_array_equal(spec.encoding.scores(z), z)
 
 
 def test_a_free_label_is_right_on_both_sides_of_its_threshold() -> None:
     spec = MODELS[DEFAULT]
-    z = np.array(spec.thresholds) + 0.5 * (-1) ** np.arange(spec.outputs)
-    np.testing.assert_allclose(margins(spec, z, (1, *[-1] * (spec.outputs - 1))), 0.5)
+    z = np.array(spec.encoding.thresholds) + 0.5 * (-1) ** np.arange(spec.encoding.n)
+    np.testing.assert_allclose(spec.encoding.clearances(z, (1, *[-1] * (spec.encoding.n - 1))), 0.5)
 
 
 def test_margins_of_classes_are_the_constraints_and_the_worst_of_them() -> None:
     spec, t = MODELS[ONE_HOT], 7
     for seed in range(3):
-        z = np.random.default_rng(seed).normal(0, 3, spec.outputs)
-        constraints = OneHot(spec.outputs).constraints(t)
+        z = np.random.default_rng(seed).normal(0, 3, spec.encoding.n)
+        constraints = OneHot(spec.encoding.n).constraints(t)
         values = constraints.values(torch.from_numpy(z)).numpy()
-        found = margins(spec, z, t)
+        found = spec.encoding.clearances(z, t)
         np.testing.assert_allclose(found[constraints.labels.numpy()], values)
         assert found[t] == pytest.approx(values.min())
 
 
 def test_margins_of_codewords_follow_the_decoder() -> None:
     spec = MODELS[CODE]
-    assert spec.encoding is Kind.ECOC
-    encoding, signs = ECOC(spec.codebook), set()
+    encoding, signs = ECOC(spec.encoding.codebook), set()
     for seed in range(40):
-        z = np.random.default_rng(seed).normal(0, 1.5, spec.outputs)
+        z = np.random.default_rng(seed).normal(0, 1.5, spec.encoding.n)
         expected = encoding.scores(torch.from_numpy(z)).numpy()
-        np.testing.assert_allclose(scores(spec, z), expected)
-        found = margins(spec, z, 3)
-        rivals = np.delete(np.arange(len(spec.labels)), 3)
+        np.testing.assert_allclose(spec.encoding.scores(z), expected)
+        found = spec.encoding.clearances(z, 3)
+        rivals = np.delete(np.arange(len(spec.encoding.labels)), 3)
         np.testing.assert_allclose(found[rivals], expected[3] - expected[rivals])
         assert found[3] == pytest.approx(found[rivals].min())
         assert (found[3] > 0) == (int(encoding.decode(torch.from_numpy(z))) == 3)
@@ -187,7 +186,7 @@ def test_margins_of_codewords_follow_the_decoder() -> None:
 
 def test_the_outcome_of_every_kind_of_label_is_named() -> None:
     spec = MODELS[DEFAULT]
-    image, n = np.zeros((3, 4, 4), np.float32), spec.outputs
+    image, n = np.zeros((3, 4, 4), np.float32), spec.encoding.n
     before, now, target = np.zeros(n, bool), np.zeros(n, bool), [0] * n
     cases = {
         (1, 0, 0): "✓ flipped as asked",
@@ -203,27 +202,27 @@ def test_the_outcome_of_every_kind_of_label_is_named() -> None:
     for i, (was, is_now, wanted) in enumerate(cases):
         before[i], now[i], target[i] = was, is_now, wanted
     first = original(image, np.zeros(n), before)
-    found = outcomes(moment(spec, tuple(target), first, later(first, 1, image, np.zeros(n), now)))
+    found = outcomes(parcel_of(spec.encoding, tuple(target), first, later(first, 1, image, np.zeros(n), now)))
     assert found == [*cases.values(), *["kept"] * (n - len(cases))]
 
 
 def test_for_one_class_the_wanted_and_the_former_flip_and_a_third_is_collateral() -> None:
     spec, image = MODELS[ONE_HOT], np.zeros((3, 4, 4), np.float32)
-    z = np.zeros(spec.outputs)
+    z = np.zeros(spec.encoding.n)
     first = original(image, z, 4)
-    reached = outcomes(moment(spec, 2, first, later(first, 1, image, z, 2)))
+    reached = outcomes(parcel_of(spec.encoding, 2, first, later(first, 1, image, z, 2)))
     assert [i for i, what in enumerate(reached) if what == "✓ flipped as asked"] == [2, 4]
-    assert set(np.delete(reached, [2, 4])) == {"kept"}
-    astray = outcomes(moment(spec, 2, first, later(first, 1, image, z, 9)))
+    assert set(np.delete(reached, [2, 4])) == {"not read"}  # whose probability may have fallen: nothing was kept
+    astray = outcomes(parcel_of(spec.encoding, 2, first, later(first, 1, image, z, 9)))
     assert (astray[2], astray[4], astray[9]) == ("… not yet", "✓ flipped as asked", "✗ collateral")
 
 
 def test_the_example_flips_what_it_was_asked_to_and_keeps_the_rest(attack: tuple[Any, ...]) -> None:
-    spec, target, moments, best = attack
-    found = dict(zip(spec.labels, outcomes(moment(spec, target, moments[0], moments[best])), strict=True))
+    encoding, target, moments, best = attack
+    found = dict(zip(encoding.labels, outcomes(parcel_of(encoding, target, moments[0], moments[best])), strict=True))
     asked = {
         label
-        for label, was, wanted in zip(spec.labels, moments[0].seen.decoded, target, strict=True)
+        for label, was, wanted in zip(encoding.labels, moments[0].seen.decoded, target, strict=True)
         if bool(was) != bool(wanted)
     }
     assert {label for label, what in found.items() if what == "✓ flipped as asked"} == asked != set()
@@ -234,36 +233,36 @@ def test_the_example_flips_what_it_was_asked_to_and_keeps_the_rest(attack: tuple
 
 
 def test_all_moments_of_a_short_attack_are_shown_beginning_with_the_result(attack: tuple[Any, ...]) -> None:
-    spec, target, moments, best = attack
-    data, parcels = Film().data(spec, target, moments, best, live=False, ended=True)
+    encoding, target, moments, best = attack
+    data, parcels = Film().data(encoding, target, moments, best, live=False, ended=True)
     assert [each["update"] for each in data["film"]] == list(range(len(moments)))
     assert data["shown"] == best
     titles = [each["title"] for each in data["film"]]
     assert titles[0] == "0: original"
     assert [title for title in titles if title.endswith(" (result)")] == [titles[best]]
     assert {each["parcel"] for each in data["film"]} | {data["labels"]} == parcels.keys()
-    for frame, each in zip(moments, data["film"], strict=True):
-        assert parcels[each["parcel"]] == moment(spec, target, moments[0], frame)
+    for moment, each in zip(moments, data["film"], strict=True):
+        assert parcels[each["parcel"]] == parcel_of(encoding, target, moments[0], moment)
     told = parcels[data["labels"]]
-    assert told["names"] == list(spec.labels)
+    assert told["names"] == list(encoding.labels)
     assert told["wanted"] == [int(wanted) for wanted in target]
     json.dumps([data, parcels])
 
 
-def test_a_long_attack_is_thinned_evenly_and_keeps_its_ends_and_its_result(walk: Callable[..., list[Frame]]) -> None:
+def test_a_long_attack_is_thinned_evenly_and_keeps_its_ends_and_its_result(walk: Callable[..., list[Moment]]) -> None:
     moments = walk(200)
-    data, _ = Film().data(MODELS[ONE_HOT], 1, moments, 137, live=False, ended=True)
+    data, _ = Film().data(MODELS[ONE_HOT].encoding, 1, moments, 137, live=False, ended=True)
     updates = [each["update"] for each in data["film"]]
-    assert len(updates) == FRAMES
+    assert len(updates) == MOMENTS
     assert {0, 137, 200} <= set(updates)
     assert updates == sorted(set(updates))
-    assert np.diff(updates).max() <= 2 * 200 / FRAMES
+    assert np.diff(updates).max() <= 2 * 200 / MOMENTS
     assert data["shown"] == 137
 
 
-def test_large_pictures_are_thinned_to_the_budget(walk: Callable[..., list[Frame]]) -> None:
-    data, parcels = Film().data(MODELS[ONE_HOT], 1, walk(30, SIDE), 30, live=False, ended=True)
-    assert 3 <= len(data["film"]) < FRAMES
+def test_large_pictures_are_thinned_to_the_budget(walk: Callable[..., list[Moment]]) -> None:
+    data, parcels = Film().data(MODELS[ONE_HOT].encoding, 1, walk(30, SIDE), 30, live=False, ended=True)
+    assert 3 <= len(data["film"]) < MOMENTS
     assert len(json.dumps(parcels)) <= FILM_BYTES * 1.02
 
 
@@ -278,64 +277,86 @@ def test_what_was_sent_is_shown_and_others_fill_the_gaps(known: set[int], room: 
     assert choose(range(11), {0, 10}, known, room) == chosen
 
 
-def test_while_it_runs_only_what_is_new_is_added_in_growing_steps(walk: Callable[..., list[Frame]]) -> None:
+def test_while_it_runs_only_what_is_new_is_added_in_growing_steps(walk: Callable[..., list[Moment]]) -> None:
     moments, film, spec = walk(60), Film(), MODELS[ONE_HOT]
     seen: list[int] = []
-    ids = set()
+    ids, versions = set(), set()
     for made in range(1, 61):
-        data, _ = film.data(spec, 1, moments[: made + 1], made, live=True, ended=False)
+        data, _ = film.data(spec.encoding, 1, moments[: made + 1], made, live=True, ended=False)
         updates = [each["update"] for each in data["film"]]
         assert updates[0] == 0
         assert data["shown"] == updates[-1]
         assert made / player.PACE < updates[-1] <= made
         assert set(seen) <= set(updates) | {0}
         ids.add(data["id"])
+        versions.add(data["version"])
         seen = updates
-    assert len(ids) == len(seen) - 1  # something new to be shown each time that there is a new picture, and only then
-    ended, _ = film.data(spec, 1, moments, 60, live=False, ended=True)
+    assert len(versions) == len(seen) - 1, "one for each new picture"
+    ended, _ = film.data(spec.encoding, 1, moments, 60, live=False, ended=True)
     updates = [each["update"] for each in ended["film"]]
-    assert len(updates) == FRAMES
+    assert len(updates) == MOMENTS
     assert set(seen) <= set(updates)
-    assert ended["id"] not in ids
+    assert ended["version"] not in versions
+    assert ids == {ended["id"]}, "who looks at an earlier update is left there"
 
 
-def test_a_paused_attack_shows_its_newest_update(walk: Callable[..., list[Frame]]) -> None:
+def test_an_attack_that_goes_on_or_starts_anew_is_followed_again(walk: Callable[..., list[Moment]]) -> None:
+    moments, film, spec = walk(3), Film(), MODELS[ONE_HOT]
+    ids = []
+    for made, live in ((0, True), (1, False), (1, True), (2, True), (2, False), (3, False)):
+        data, _ = film.data(spec.encoding, 1, moments[: made + 1], made, live=live, ended=False)
+        ids.append(data["id"])
+    run, paused, on, later, halted, step = ids
+    assert (run, on, on) == (paused, later, halted)
+    again, _ = Film().data(spec.encoding, 1, moments[:1], 0, live=True, ended=False)
+    assert len({run, on, step, again["id"]}) == 4
+
+
+def test_a_paused_attack_shows_its_newest_update(walk: Callable[..., list[Moment]]) -> None:
     moments, film = walk(60), Film()
     for made in range(1, 40):
-        data, _ = film.data(MODELS[ONE_HOT], 1, moments[: made + 1], made, live=False, ended=False)
+        data, _ = film.data(MODELS[ONE_HOT].encoding, 1, moments[: made + 1], made, live=False, ended=False)
         assert data["shown"] == data["film"][-1]["update"] == made
-        assert len(data["film"]) == min(FRAMES, made + 1)
+        assert len(data["film"]) == min(MOMENTS, made + 1)
 
 
 def test_each_moment_is_made_once_and_the_same_again(attack: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    spec, target, moments, best = attack
+    encoding, target, moments, best = attack
     made: list[int] = []
 
-    def counted(spec: ModelSpec, target: Target, first: Frame, frame: Frame) -> dict[str, Any]:
-        made.append(frame.update)
-        return moment(spec, target, first, frame)
+    def counted(encoding: Encoding, target: Target, first: Moment, moment: Moment) -> dict[str, Any]:
+        made.append(moment.update)
+        return parcel_of(encoding, target, first, moment)
 
-    monkeypatch.setattr(player, "moment", counted)
+    monkeypatch.setattr(player, "parcel_of", counted)
     film = Film()
-    first = film.data(spec, target, moments, best, live=False, ended=True)
-    assert film.data(spec, target, moments, best, live=False, ended=True) == first
+    first = film.data(encoding, target, moments, best, live=False, ended=True)
+    assert film.data(encoding, target, moments, best, live=False, ended=True) == first
     assert sorted(made) == list(range(len(moments)))
-    other, _ = Film().data(spec, target, moments[:3], 2, live=False, ended=False)
+    other, _ = Film().data(encoding, target, moments[:3], 2, live=False, ended=False)
     assert other["id"] != first[0]["id"]
 
 
-def test_the_reduction_of_a_large_picture_is_told(walk: Callable[..., list[Frame]]) -> None:
-    small, _ = Film().data(MODELS[ONE_HOT], 1, walk(1), 1, live=False, ended=True)
-    large, _ = Film().data(MODELS[ONE_HOT], 1, walk(1, 640), 1, live=False, ended=True)
+def test_the_reduction_of_a_large_picture_is_told(walk: Callable[..., list[Moment]]) -> None:
+    small, _ = Film().data(MODELS[ONE_HOT].encoding, 1, walk(1), 1, live=False, ended=True)
+    large, _ = Film().data(MODELS[ONE_HOT].encoding, 1, walk(1, 640), 1, live=False, ended=True)
     assert small["note"] == ""
     assert "320 × 320 pixels" in large["note"]
     assert "the attack works on 640 × 640" in large["note"]
 
 
-def test_a_thousand_labels_stay_small(walk: Callable[..., list[Frame]]) -> None:
-    many = replace(MODELS[ONE_HOT], labels=tuple(f"label {i}" for i in range(1000)))
+def test_a_thousand_labels_stay_small(walk: Callable[..., list[Moment]]) -> None:
+    many = Classes(tuple(f"label {i}" for i in range(1000)))
     z = np.random.default_rng(0).normal(0, 3, 1000)
     first = original(walk(1)[0].image, z, int(z.argmax()))
-    parcel = moment(many, 5, first, later(first, 1, first.image, z, 5))
+    parcel = parcel_of(many, 5, first, later(first, 1, first.image, z, 5))
     assert len(json.dumps(parcel)) < 25_000
-    assert len(parcel["margins"]) == len(parcel["scores"]) == len(parcel["sure"]) == 1000
+    assert len(parcel["clearances"]) == len(parcel["scores"]) == len(parcel["sure"]) == 1000
+
+
+def test_logits_that_are_not_finite_reach_no_json() -> None:
+    image, z = np.zeros((3, 4, 4), np.float32), np.full(43, np.nan, np.float32)
+    first = original(image, np.zeros(43, np.float32), 0)
+    parcel = parcel_of(MODELS[ONE_HOT].encoding, 1, first, later(first, 1, image, z, -1))
+    assert json.loads(json.dumps(parcel), parse_constant=pytest.fail) == parcel
+    assert parcel["scores"] == parcel["clearances"] == parcel["sure"] == [None] * 43

@@ -1,0 +1,21 @@
+"""The page Models, open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from lab.runs.pool import models
+from tests.pages.models.driving import open_page
+from tests.pages.page import Page
+from ui.shell.cached import predict
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    """The page, just opened. What it adds is gone afterwards."""
+    yield open_page()
+    for name in list(models().added):
+        models().remove(name)
+    predict.clear()
