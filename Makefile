@@ -1,8 +1,14 @@
 # Thin wrappers over the commands in README.md. Each sets up what it needs; a second call starts at once.
 PYTHON ?= python3
 BIN := .venv/bin
+LOCKED := --only-binary :all: -c constraints.txt
 
-.PHONY: app test
+# The versions with which CI last passed, or where these are not to be had what pip chooses.
+install = $(BIN)/pip install -q $(LOCKED) $(1) || { \
+	echo "The versions in constraints.txt do not install here: installing those that pip chooses."; \
+	$(BIN)/pip install -q $(1); }
+
+.PHONY: app test docs
 
 app: .venv/app
 	$(BIN)/streamlit run app.py
@@ -11,14 +17,17 @@ test: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadgroup
 
-.venv/app: requirements.txt
+docs: .venv/dev
+	$(BIN)/python -m docs.build
+
+.venv/app: requirements.txt constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -q -r requirements.txt
+	$(call install,-r requirements.txt)
 	touch $@
 
 .venv/dev: .venv/app requirements-dev.txt
-	$(BIN)/pip install -q -r requirements-dev.txt
-	-$(BIN)/pip install -q --no-deps adv-lib  # published rivals to check ours against; tests do without
+	$(call install,-r requirements-dev.txt)
+	-$(call install,--no-deps adv-lib)  # published rivals to check ours against; tests do without
 	touch $@
