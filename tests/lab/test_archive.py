@@ -54,8 +54,9 @@ def test_a_result_survives_the_archive_bit_for_bit_but_for_the_frames(
     for before, after in zip(finished.steps, stored.steps, strict=True):
         for field in fields(Step):
             kept, value = getattr(after, field.name), getattr(before, field.name)
-            if field.name == "image":  # perturbations of 0.05 in float16
-                np.testing.assert_allclose(kept, value, atol=0.05 * 2**-11)
+            if field.name == "image":  # float16 keeps eleven bits of a perturbation; float32 rounds the sum
+                bound = np.abs(value - finished.original) * 2**-11 + 2**-23
+                assert (np.abs(kept - value) <= bound).all()
             else:
                 np.testing.assert_equal(kept, value)
 
