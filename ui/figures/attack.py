@@ -46,10 +46,11 @@ def margin_chart(curves: Curves, phases: Sequence[str], unit: str, shown: int) -
     ``phases`` are those of the updates; the update ``shown`` (0 for the original) is marked.
     """
     figure = _axes("Margins of the target", f"margin, {unit}", shown)
-    for name, points in curves.active.items():
+    for number, (name, points) in enumerate(curves.active.items()):
         figure.add_scatter(
-            x=points[:, 0], y=points[:, 1], mode="lines", line={"color": GREY, "width": 1},
-            showlegend=False, hovertemplate=f"%{{y:.2f}}<extra>{in_chart(name)}</extra>",
+            x=points[:, 0], y=points[:, 1], mode="lines", name="active constraints",
+            line={"color": GREY, "width": 1}, legendgroup="active", showlegend=number == 0,
+            hovertemplate=f"%{{y:.2f}}<extra>{in_chart(name)}</extra>",
         )  # fmt: skip
     figure.add_scatter(
         x=curves.worst[:, 0], y=curves.worst[:, 1], mode="lines+markers", name="worst margin",

@@ -80,8 +80,8 @@ def opened_again(spec: ModelSpec, target: Target, data: bytes) -> Verdict:
         return Verdict(False, f"nothing. {refused}")
     encoding = spec.encoding
     seen = encoding.answering(predict(spec.name, spec.preprocessing(photo.image)), target)
-    margin = f"{encoding.margins(seen.logits, target).min():+.2g} {encoding.unit}"
-    return Verdict(encoding.meets(seen, target), encoding.names(seen.decoded), margin)
+    margin = f"{encoding.margins(seen.logits, target).min():+.2g}".replace("-", "−")
+    return Verdict(encoding.meets(seen, target), encoding.names(seen.decoded), f"{margin} {encoding.unit}")
 
 
 def about(request: Request, spec: ModelSpec, size: tuple[int, int], photo: Photo | None) -> str:

@@ -142,9 +142,10 @@ def linear() -> Request:
         _metrics({"Error of the linear model": f"{error:.1%}", "Length of t δ, pixels": f"{t * size:.4f}"})
         honest = honest_until(seen, logit)
         reach = f"up to t = {honest:.3g}, a length of **{honest * size:.4f}**" if honest else "nowhere that we looked"
+        promised, came = (f"{end[-1, logit]:+.2f}".replace("-", "−") for end in (seen.predicted, seen.actual))
         st.markdown(
             f"The model is within {HONEST:.0%} of the truth {reach}. The whole step has length {size:.3f}: there the "
-            f"model promises {seen.predicted[-1, logit]:+.2f}, and **{seen.actual[-1, logit]:+.2f}** comes."
+            f"model promises {promised}, and **{came}** comes."
         )
     with picture:
         figure = lecture.ray(seen, logit, float(z[logit]), encoding.logit_names[logit], t)

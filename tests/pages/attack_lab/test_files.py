@@ -76,7 +76,8 @@ def test_the_files_hold_the_attack_and_the_verdicts_are_true(imagenet: Page) -> 
         margin = float(z[wanted] - np.delete(z, wanted).max())
         (line,) = [text for text in lab.texts() if text.startswith(f"**{file}**")]
         assert ("still read as wanted" in line) == (margin > 0)
-        assert f"reads as *{MODELS[ONE_HOT].encoding.labels[int(z.argmax())]}* (margin {margin:+.2g} logits)." in line
+        said = f"(margin {margin:+.2g} logits).".replace("-", "−")
+        assert f"reads as *{MODELS[ONE_HOT].encoding.labels[int(z.argmax())]}* {said}" in line
     assert files.verdicts["PNG, 8 bits"].survives
     assert lab.says("The files, 384 × 256 pixels, are the attacked picture, 224 × 224, and around it what the network")
     assert lab.says("The PNG holds the nearest picture found that does")
@@ -96,7 +97,7 @@ def test_it_is_said_when_no_picture_of_8_bits_was_found(signs: Page, monkeypatch
     monkeypatch.setattr(launch, "as_file", lambda _, __, result: replace(result, image=result.original, success=False))
     signs.widget("slider", "Margin κ").set_value(4.5).run().press("Run").settle()
     (line,) = [text for text in signs.texts() if text.startswith("**PNG, 8 bits**")]
-    assert "no longer read as wanted when opened again; it reads as *give way* (margin -" in line
+    assert "no longer read as wanted when opened again; it reads as *give way* (margin −" in line
     assert signs.says("The PNG holds what came closest, for none was found: L2")
 
 

@@ -33,6 +33,10 @@ def test_margins_show_the_worst_from_the_original_on(finished: AttackResult, dra
     active = {int(i) for step in finished.steps for i in step.active}
     assert len(others) == len(active)
     assert all(list(trace.x) == list(worst.x) for trace in others)
+    assert [trace.name for trace in figure.data if trace.showlegend is not False] == [
+        "active constraints",
+        "worst margin",
+    ]
 
 
 def test_norms_start_at_zero_and_end_at_the_last_distance(finished: AttackResult, drawn: Curves) -> None:
