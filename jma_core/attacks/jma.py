@@ -68,7 +68,7 @@ def paper(trail: Trail, *, step: Epsilon = 0.2, max_iter: Iterations = 200, bise
     return _walk(trail, lambda local, _: local.solve_full(), step, max_iter, bisections)
 
 
-@attack("JMA in the L∞ norm", group=Group.JMA, source="this project", norm=Norm.LINF, exhaustive=False)
+@attack("JMA in the L∞ norm", group=Group.JMA, source="This project", norm=Norm.LINF, exhaustive=False)
 def linf(
     trail: Trail,
     *,

@@ -60,7 +60,7 @@ TEMPERATURE = 0.25
 """Logit units over which the losses are smooth."""
 
 
-@attack("Refined, ends closest to the original", group=Group.JMA, source="this project")
+@attack("Refined, ends closest to the original", group=Group.JMA, source="This project")
 def refined(
     trail: Trail,
     *,

@@ -3,6 +3,10 @@
 const NEAREST = 6; // pixels of the picture across a pane at the closest zoom
 const FACTOR = 2; // of one step of zooming
 const PART = 1 / 8; // of the pane, that an arrow key pans
+const AXES = {
+  spent: { told: (place) => `${place}`, before: "not begun" },
+  distance: { told: (place) => (place / 1000).toFixed(3), before: "nothing so near" },
+};
 
 const galleries = new WeakMap(); // by the element that holds them
 
@@ -18,14 +22,21 @@ class Gallery {
     this.grid = this.find(".grid");
     this.view = { k: 1, x: 0, y: 0 };
     this.pixel = null;
-    this.find("[data-set=spent]").addEventListener("input", () => this.draw());
-    this.find("[data-set=gain]").addEventListener("input", () => this.draw());
+    this.grip = null; // of the fingers on the grid
+    [this.axis, this.scrub, this.gain] = ["select", ".scrub input", ".gain input"].map(this.find);
+    this.sought = { spent: Infinity, distance: Infinity }; // the end, wherever that will be
+    this.axis.addEventListener("input", () => this.draw());
+    this.scrub.addEventListener("input", () => this.seek());
+    this.gain.addEventListener("input", () => this.draw());
     this.find(".zoom").addEventListener("click", (event) => this.press(event.target.dataset.zoom));
     this.grid.addEventListener("keydown", (event) => this.key(event));
     this.grid.addEventListener("pointermove", (event) => this.move(event));
     this.grid.addEventListener("pointerleave", () => this.point(null));
     this.grid.addEventListener("dblclick", (event) => this.at(event, FACTOR));
     this.grid.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
+    for (const type of ["touchstart", "touchmove", "touchend", "touchcancel"]) {
+      this.grid.addEventListener(type, (event) => this.touch(event), { passive: false });
+    }
   }
 
   // --- what comes from the server
@@ -40,12 +51,7 @@ class Gallery {
     }));
     if (data.version !== this.version) return; // something newer has come meanwhile
     Object.assign(this, { data, original, attacks });
-    const spent = this.find("[data-set=spent]");
-    const atEnd = spent.value === spent.max || !this.built;
-    spent.max = data.most;
-    if (atEnd) spent.value = data.most;
-    if (!this.built) this.find("[data-set=gain]").value = toSlider(data.gain);
-    this.built = true;
+    if (!this.figures) this.gain.value = toSlider(data.gain);
     this.build();
     this.find(".gallery").hidden = false;
     this.find(".note").textContent = data.note;
@@ -62,8 +68,8 @@ class Gallery {
     const figure = make("figure");
     const parts = { figure, picture: this.pane(), map: first ? null : this.pane() };
     const caption = make("figcaption");
-    [parts.says, parts.where, parts.value] = [make("span"), make("span"), make("span", "value")];
-    caption.append(Object.assign(make("b"), { textContent: name }), parts.says, parts.where, parts.value);
+    [parts.says, parts.where, parts.hit, parts.value] = ["", "", "", "value"].map((kind) => make("span", kind));
+    caption.append(Object.assign(make("b"), { textContent: name }), parts.says, parts.where, parts.hit, parts.value);
     figure.append(parts.picture.pane, first ? this.legend() : parts.map.pane, caption);
     return parts;
   }
@@ -90,13 +96,22 @@ class Gallery {
 
   // --- what it looks like
 
+  seek() {
+    this.sought[this.axis.value] = this.scrub.value === this.scrub.max ? Infinity : +this.scrub.value;
+    this.draw();
+  }
+
   draw() {
-    const spent = +this.find("[data-set=spent]").value;
-    const gain = fromSlider(+this.find("[data-set=gain]").value);
-    this.find(".spent output").textContent = `${spent} of ${this.data.most}`;
+    const axis = this.axis.value;
+    const most = this.data.most[axis];
+    const place = Math.min(this.sought[axis], most);
+    const gain = fromSlider(+this.gain.value);
+    const told = `${AXES[axis].told(place)} of ${AXES[axis].told(most)}`;
+    Object.assign(this.scrub, { max: most, value: place, ariaLabel: this.axis.selectedOptions[0].text, ariaValueText: told });
+    this.find(".scrub output").textContent = told;
     this.find(".gain output").textContent = `× ${gain}`;
     this.scale.textContent = `Full colour at ± ${(255 / gain).toPrecision(2)} of 255, mean of the channels`;
-    this.shown = this.attacks.map(({ frames }) => frames.findLast((frame) => frame.spent <= spent) ?? null);
+    this.shown = this.attacks.map(({ frames, places }) => frames[upTo(places[axis], place)] ?? null);
     const [first, ...others] = this.figures;
     paint(first.picture.canvas, this.original);
     first.picture.canvas.setAttribute("aria-label", `Original; reads as ${this.data.original.reads}`);
@@ -104,13 +119,18 @@ class Gallery {
     others.forEach((parts, i) => {
       const frame = this.shown[i];
       const reads = frame?.reads ?? this.data.original.reads;
-      const { attacked, map } = this.render(frame, gain);
-      paint(parts.picture.canvas, attacked);
-      paint(parts.map.canvas, map);
+      if (parts.frame !== frame || parts.gain !== gain) {
+        const { attacked, map } = this.render(frame, gain);
+        paint(parts.picture.canvas, attacked);
+        paint(parts.map.canvas, map);
+        Object.assign(parts, { frame, gain });
+      }
       parts.picture.canvas.setAttribute("aria-label", `${this.attacks[i].name}: attacked; reads as ${reads}`);
       parts.map.canvas.setAttribute("aria-label", `${this.attacks[i].name}: perturbation, × ${gain}`);
       parts.says.textContent = `reads as ${reads}`;
-      parts.where.textContent = frame ? `L2 ${frame.l2}, ${frame.title}` : "not begun";
+      parts.where.textContent = frame ? `L2 ${frame.l2}, ${frame.title}` : AXES[axis].before;
+      const hit = upTo(this.attacks[i].nearest, axis === "spent" ? place : frame?.spent ?? 0);
+      parts.hit.textContent = hit ? `nearest hit so far: L2 ${hit}` : "no hit so far";
     });
     this.tell();
   }
@@ -157,6 +177,18 @@ class Gallery {
     this.at(event, 2 ** (-event.deltaY / 100));
   }
 
+  // One finger moves what is zoomed; two zoom it as well, about the point between them.
+  touch(event) {
+    const [before, now] = [this.grip, gripped(event.touches)];
+    this.grip = now;
+    if (event.type !== "touchmove" || before?.fingers !== now.fingers) return;
+    const spot = this.spot({ target: event.target, clientX: before.x, clientY: before.y });
+    if (!spot || (now.fingers === 1 && this.view.k === 1)) return; // scrolls the page
+    event.preventDefault();
+    this.zoom((this.view.k * now.spread) / before.spread, spot.u, spot.v);
+    this.pan((now.x - before.x) / spot.width, (now.y - before.y) / spot.height);
+  }
+
   at(event, factor) {
     const spot = this.spot(event);
     if (spot) this.zoom(this.view.k * factor, spot.u, spot.v);
@@ -197,7 +229,7 @@ class Gallery {
 
   move(event) {
     const spot = this.spot(event);
-    if (spot && event.buttons & 1 && this.view.k > 1) {
+    if (spot && event.buttons & 1 && this.view.k > 1 && event.pointerType !== "touch") {
       this.pan(event.movementX / spot.width, event.movementY / spot.height);
     }
     this.point(spot);
@@ -238,6 +270,19 @@ class Gallery {
       left: percent(pixel.x, width), top: percent(pixel.y, height), width: percent(1, width), height: percent(1, height),
     });
   }
+}
+
+// What takes over at the last of these places, in order, that is not beyond a place; none before the first.
+function upTo(places, place) {
+  return places.findLast(([at]) => at <= place)?.[1];
+}
+
+// How many fingers there are, their middle, and how far from it they are.
+function gripped(touches) {
+  const fingers = touches.length;
+  const [x, y] = ["clientX", "clientY"].map((side) => [...touches].reduce((sum, each) => sum + each[side], 0) / fingers);
+  const away = [...touches].map((each) => Math.hypot(each.clientX - x, each.clientY - y));
+  return { fingers, x, y, spread: Math.max(...away, 1) };
 }
 
 // A change of a value, in 255ths: 128 - levels to 128 + levels in the picture of changes stand for -scale to scale.

@@ -1,12 +1,13 @@
 """Original, attacked pictures and perturbations of several attacks in one grid, in the browser.
 
-One slider moves all attacks along the gradients they have spent, one sets the gain of all perturbations; zoom and pan
-are the same for all, down to single pixels, whose values are told. The server is asked for nothing meanwhile.
+One slider moves all attacks along the gradients they have spent, or along the distance they went; one sets the gain of
+all perturbations; zoom and pan are the same for all, down to single pixels, whose values are told. The server is asked
+for nothing meanwhile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ import streamlit as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from jma_core.records import AttackResult
-from lab.comparison import Contender
+from jma_core.records import AttackResult, Trace
+from lab.comparison import Contender, hits
 from lab.pictures import BLUE, MIDDLE, ORANGE, data_url, to_picture
 from lab.request import Request
 from models.encodings import Encoding
@@ -45,24 +46,26 @@ def hang(encoding: Encoding, names: Sequence[str], contenders: Sequence[Contende
 def gallery(encoding: Encoding, names: Sequence[str], contenders: Sequence[Contender]) -> dict[str, Any]:
     """What the browser is sent of attacks on one picture.
 
-    ``original`` is a picture, with what it ``reads`` as; of each of the ``attacks`` there are ``frames`` in the order
-    of the gradients ``spent``, the last of them its result. ``most`` are the gradients of the longest, ``gain`` is one
-    that suits all, ``colours`` are those of darker, none and brighter, and ``version`` changes with all of it.
+    ``original`` is a picture, with what it ``reads`` as; of each of the ``attacks`` there are ``frames``, the last of
+    them its result, their ``places`` on either axis, and its ``nearest`` hits. ``most`` is where each axis ends,
+    ``gain`` is one that suits all, ``colours`` are those of darker, none and brighter, and ``version`` changes with all
+    of it.
     """
     original = contenders[0].result
     room = FILM_BYTES // len(contenders)
+    films = [frames(each.request, encoding, each.result, room) for each in contenders]
     attacks = [
-        {"name": name, "frames": frames(each.request, encoding, each.result, room)}
-        for name, each in zip(names, contenders, strict=True)
+        {"name": name, "frames": film, "places": places(film), "nearest": nearest(each.result.trace)}
+        for name, film, each in zip(names, films, contenders, strict=True)
     ]
-    strongest = max((frame["scale"] for attack in attacks for frame in attack["frames"][-1:]), default=0.0)
+    strongest = max(film[-1]["scale"] for film in films)
     told = {
         "original": {
             "url": data_url(Image.fromarray(to_picture(reduced(original.original))), FAST),
             "reads": encoding.names(original.decoded_before),
         },
         "attacks": attacks,
-        "most": max(each.result.backward for each in contenders),
+        "most": {axis: max(attack["places"][axis][-1][0] for attack in attacks) for axis in ("spent", "distance")},
         "gain": float(np.clip(2 / strongest, 1, 1000)) if strongest else 1.0,
         "colours": [colour.tolist() for colour in (BLUE, MIDDLE, ORANGE)],
         "note": note(original.original),
@@ -108,11 +111,35 @@ def told_of(spent: int, title: str, l2: float) -> dict[str, Any]:
     return {"spent": spent, "title": title, "l2": f"{l2:.3f}"}
 
 
+def places(film: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[int, int]]]:
+    """Where on either axis each frame of an attack takes over from the one before: (place, index), in order.
+
+    Over the gradients ``spent`` that is when it was made. Over ``distance``, in thousandths of L2, an attack shows the
+    farthest picture of its path that is not beyond, and its result as soon as that is not beyond: so nothing is larger
+    than the slider says, whoever reads as wanted there does so within that distance, and both axes end at the results.
+    """
+    far = [(round(1000 * float(frame["l2"])), i) for i, frame in enumerate(film)]
+    *path, end = far
+    return {
+        "spent": [(frame["spent"], i) for i, frame in enumerate(film)],
+        "distance": [*sorted(each for each in path if each[0] < end[0]), end],
+    }
+
+
+def nearest(trace: Trace) -> list[tuple[int, str]]:
+    """The chart's curve over the gradients: after how many the nearest hit so far has come nearer, and to which L2."""
+    points = hits(trace)
+    at = np.searchsorted(trace.forward + trace.backward, points[:, 0])
+    return [(int(spent), f"{l2:.3f}") for spent, l2 in zip(trace.backward[at], points[:, 1], strict=True)]
+
+
 def note(image: Floats) -> str:
     """How to look at it, and how exact it is."""
     how = (
-        "Below each picture its perturbation, all at one gain. Zoom with the buttons, a double click, or Ctrl and the "
-        "wheel; drag to move. Point at a pixel for its values, from 0 to 255, and in brackets what was added to them, "
+        "Below each picture its perturbation, all at one gain. Over the gradients spent, each attack shows what it had "
+        "come to by then; over the distance, the farthest picture of its path within it, and its result from the "
+        "result's own L2 on. Zoom with the buttons, a double click, two fingers, or Ctrl and the wheel; drag to move. "
+        "Point at a pixel for its values, from 0 to 255, and in brackets what was added to them, "
         f"rounded to {LEVELS} steps of the largest change (before the result to {COARSE})."
     )
     if reduced(image) is image:

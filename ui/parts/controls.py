@@ -38,7 +38,7 @@ from ui.shell.session import (
 THUMBNAIL = 80  # pixels
 GALLERY = 330  # pixels; what is taller scrolls
 MAX_PILLS = 40  # labels; more are searched
-ONE, ORDER, SET = "One class", "Several in order", "Several, any order"
+ONE, ORDER, SET = "One class", "An order", "A set"  # short: in one row beside the page
 IN_ORDER = "The model is to say the first of these first, then the second, and so on, and all others after them."
 IN_ANY_ORDER = "The model is to say all of these before all others."
 
@@ -158,7 +158,13 @@ def _choose_form(key: str, first: Target) -> str:
     """Whether one class is asked for, several in order, or several in any order."""
     shown = keep(form_key(key), {int: ONE, tuple: ORDER, frozenset: SET}[type(first)])
     return st.segmented_control(
-        "Wanted", [ONE, ORDER, SET], default=kept(shown), key=shown, required=True, label_visibility="collapsed"
+        "Wanted",
+        [ONE, ORDER, SET],
+        default=kept(shown),
+        key=shown,
+        required=True,
+        label_visibility="collapsed",
+        width="stretch",
     )
 
 
@@ -333,7 +339,7 @@ def choose_attack(entries: Mapping[str, Entry]) -> str:
     first = Settings().entry.group
     groups = list(dict.fromkeys(entry.group for entry in entries.values()))
     key = keep("group", first, groups)
-    group = st.segmented_control("Attacks", groups, default=kept(key), key=key) or first
+    group = st.selectbox("Attacks", groups, groups.index(kept(key)), key=key)
     members = {name: entry for name, entry in entries.items() if entry.group == group}
     key = keep(group_key(group), next(iter(members)), members)
     return st.radio(

@@ -84,7 +84,7 @@ def test_every_attack_of_the_registry_is_picked_set_and_run(name: str) -> None:
     budget = entry.within(6)
     model = next(each for each in ("mnist-ecoc16", DEFAULT, SIGNS) if MODELS[each].encoding.name in entry.encodings)
     lab = Page(model=model, attack=name, **{key: str(each) for key, each in budget.items()}).settle()
-    assert lab.widget("button_group", "Attacks").value == entry.group
+    assert lab.widget("selectbox", "Attacks").value == entry.group
     assert lab.widget("radio", "Attack").value == name
     shown_settings = {
         each.label: each.value for kind in (lab.number_input, lab.selectbox, lab.text_input) for each in kind
