@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -17,9 +17,9 @@ BEYOND = """[document.scrollingElement, document.querySelector('[data-testid="st
 """Pixels by which the page, and its scrolling part, are wider than what is seen of them."""
 
 
-def looks(page: Page) -> Iterator[tuple[int, str]]:
-    """Width and colour scheme, once the page has both; on a desk first."""
-    for width in WIDTHS:
+def looks(page: Page, widths: Sequence[int] = WIDTHS) -> Iterator[tuple[int, str]]:
+    """Width and colour scheme, once the page has both."""
+    for width in widths:
         page.set_viewport_size({"width": width, "height": 900})
         for scheme in SCHEMES:
             wear(page, scheme)
@@ -45,8 +45,8 @@ def brightness(page: Page) -> float:
     return sum(channels) / 3 / 255
 
 
-def assert_fits(page: Page) -> None:
+def assert_fits(page: Page, widths: Sequence[int] = WIDTHS) -> None:
     """In every width and scheme nothing sticks out, and the background is as light or dark as was asked for."""
-    for _, scheme in looks(page):
+    for _, scheme in looks(page, widths):
         assert_nothing_sticks_out(page)
         assert (brightness(page) > 0.5) == (scheme == "light")

@@ -27,8 +27,8 @@ def approach_chart(curves: Mapping[str, Points]) -> go.Figure:
     """
     figure = blank()
     drawn = {name: points for name, points in curves.items() if len(points)}
-    last = max((points[-1, 0] for points in drawn.values()), default=1.0)
-    l2 = np.concatenate([points[:, 1] for points in drawn.values()] or [np.ones(1)])
+    passes, l2 = np.concatenate(list(drawn.values()) or [np.ones((1, 2))]).T
+    last = passes.max()
     low, high = np.log10(l2.min()) - 0.05, np.log10(l2.max()) + 0.05
     ends = spread([np.log10(points[-1, 1]) for points in drawn.values()], LINE * (high - low))
     for (name, points), end in zip(drawn.items(), ends, strict=True):
@@ -51,7 +51,7 @@ def approach_chart(curves: Mapping[str, Points]) -> go.Figure:
         height=420, margin={"l": 10, "r": min(40 + 7 * longest, 170), "t": 20, "b": 10}, hovermode="x unified",
         xaxis_title="forward + backward passes", yaxis_title="L2 of the nearest hit", **STILL,
     )  # fmt: skip
-    figure.update_xaxes(type="log", dtick="D2" if last < 300 else 1, tickformat="~s", automargin=True)
+    figure.update_xaxes(type="log", dtick="D2" if last < 100 * passes.min() else 1, tickformat="~s", automargin=True)
     figure.update_yaxes(type="log", range=[low, high], dtick="D2", tickformat="~g")
     return figure
 
@@ -73,13 +73,13 @@ def margins_matrix(columns: Sequence[str], labels: Sequence[str], values: Floats
     """Margins (attacks, labels), a row for each label: blue where it is on the wrong side, orange on the right one."""
     reach = float(np.nanmax(np.abs(np.where(np.isfinite(values), values, np.nan)), initial=1e-9))
     scale = [[0, BLUE], [0.5, MIDDLE], [1, ORANGE]]
-    return _matrix(values.T, columns, labels, scale, (-reach, reach), "%{text} " + unit, ".2f")
+    return _matrix(values.T, columns, labels, scale, (-reach, reach), "%{text} " + unit, 2)
 
 
 def angles_matrix(names: Sequence[str], degrees: Floats) -> go.Figure:
     """Angles between perturbations (attacks, attacks): orange where they go the same way, blue where opposite ways."""
     scale = [[0, ORANGE], [0.5, MIDDLE], [1, BLUE]]
-    return _matrix(degrees, names, names, scale, (0, 180), "%{text} degrees", ".0f")
+    return _matrix(degrees, names, names, scale, (0, 180), "%{text} degrees", 0)
 
 
 def _matrix(
@@ -89,9 +89,9 @@ def _matrix(
     scale: list[list[object]],
     ends: tuple[float, float],
     hover: str,
-    digits: str,
+    decimals: int,
 ) -> go.Figure:
-    text = [["–" if np.isnan(value) else f"{value:{digits}}" for value in row] for row in values]
+    text = [[_written(value, decimals) for value in row] for row in values]
     across, down = ([in_chart(name) for name in names] for names in (columns, rows))
     figure = blank().add_heatmap(
         z=values, x=across, y=down, text=text, texttemplate="%{text}", textfont={"color": INK, "size": 12},
@@ -99,6 +99,11 @@ def _matrix(
         hovertemplate=f"%{{y}}, %{{x}}: {hover}<extra></extra>",
     )  # fmt: skip
     figure.update_layout(height=90 + 26 * len(rows), margin={"l": 10, "r": 10, "t": 10, "b": 10}, **STILL)
-    figure.update_xaxes(side="top", showgrid=False, type="category", automargin=True)
+    figure.update_xaxes(side="top", showgrid=False, type="category", automargin=True, autotickangles=[0, -45, -90])
     figure.update_yaxes(autorange="reversed", showgrid=False, type="category", automargin=True)
     return figure
+
+
+def _written(value: float, decimals: int) -> str:
+    """Of 10 and more with one decimal at most: cells are narrow."""
+    return "–" if np.isnan(value) else f"{value:.{decimals if abs(value) < 10 else min(decimals, 1)}f}"

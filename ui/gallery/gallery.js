@@ -61,6 +61,10 @@ class Gallery {
 
   build() {
     this.figures = [{ name: "Original" }, ...this.attacks].map((attack, i) => this.figure(attack, i === 0));
+    const [{ picture, says }] = this.figures;
+    paint(picture.canvas, this.original);
+    says.textContent = `reads as ${this.data.original.reads}`;
+    picture.canvas.setAttribute("aria-label", `Original; ${says.textContent}`);
     this.grid.replaceChildren(...this.figures.map((each) => each.figure));
   }
 
@@ -112,11 +116,7 @@ class Gallery {
     this.find(".gain output").textContent = `× ${gain}`;
     this.scale.textContent = `Full colour at ± ${(255 / gain).toPrecision(2)} of 255, mean of the channels`;
     this.shown = this.attacks.map(({ frames, places }) => frames[upTo(places[axis], place)] ?? null);
-    const [first, ...others] = this.figures;
-    paint(first.picture.canvas, this.original);
-    first.picture.canvas.setAttribute("aria-label", `Original; reads as ${this.data.original.reads}`);
-    first.says.textContent = `reads as ${this.data.original.reads}`;
-    others.forEach((parts, i) => {
+    this.figures.slice(1).forEach((parts, i) => {
       const frame = this.shown[i];
       const reads = frame?.reads ?? this.data.original.reads;
       if (parts.frame !== frame || parts.gain !== gain) {
