@@ -2,6 +2,7 @@
 
 const NEAREST = 6; // pixels of the picture across a pane at the closest zoom
 const FACTOR = 2; // of one step of zooming
+const ACROSS = 4; // pictures in a row; of nine 5, so that two rows hold them
 const PART = 1 / 8; // of the pane, that an arrow key pans
 const AXES = {
   spent: { told: (place) => `${place}`, before: "not begun" },
@@ -65,6 +66,7 @@ class Gallery {
     paint(picture.canvas, this.original);
     says.textContent = `reads as ${this.data.original.reads}`;
     picture.canvas.setAttribute("aria-label", `Original; ${says.textContent}`);
+    this.grid.style.setProperty("--across", Math.max(ACROSS, Math.ceil(this.figures.length / 2)));
     this.grid.replaceChildren(...this.figures.map((each) => each.figure));
   }
 

@@ -157,7 +157,8 @@ def chart(names: Sequence[str], contenders: Sequence[Contender]) -> None:
 
 def matrices(spec: ModelSpec, names: Sequence[str], contenders: Sequence[Contender]) -> None:
     """Margins of labels, and angles between perturbations."""
-    left, right = st.columns([3, 2])
+    with st.container(horizontal=True):  # one below the other where there is no room for both
+        left, right = st.container(width=540), st.container(width=350)
     values = margins(spec, contenders)
     labels = telling(values)
     with left:
