@@ -16,11 +16,32 @@ if TYPE_CHECKING:
     from tests.browser.conftest import Visit
 
 NAMES = ["Original", "JMA", "Refined", "DDN", "FMN", "ML-C&W", "MLA-LP", "SemA"]
-
 COLUMNS = {1440: 4, 1024: 3, 380: 2}
 """Of pictures, in windows so wide."""
 ENDLESS = "model=gtsrb-onehot&attacks=fgsm,refined&fgsm.steps=2&refined.steps=1000"
 """A traffic sign, on which attacks last on the tests' server: see tests/browser/resting.py."""
+
+
+class Touch:
+    """Fingers on the page, by the browser's own protocol."""
+
+    def __init__(self, session: CDPSession) -> None:
+        self.session = session
+
+    def drag(self, begin: list[tuple[float, float]], end: list[tuple[float, float]]) -> None:
+        """Put fingers down, move them in a few steps, take them away."""
+        self.tell("touchStart", begin)
+        for part in (0.25, 0.5, 0.75, 1.0):
+            at = [
+                tuple(a + part * (b - a) for a, b in zip(old, new, strict=True))
+                for old, new in zip(begin, end, strict=True)
+            ]
+            self.tell("touchMove", at)
+        self.tell("touchEnd", [])
+
+    def tell(self, kind: str, at: list[tuple[float, ...]]) -> None:
+        points = [{"x": x, "y": y, "id": i} for i, (x, y) in enumerate(at)]
+        self.session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
 
 
 def test_pictures_are_moved_zoomed_and_read_together(visit: Callable[..., Visit]) -> None:
@@ -100,39 +121,15 @@ def test_two_fingers_zoom_and_move_all_pictures_and_one_scrolls_or_moves(visit: 
     assert moved()[0] == pytest.approx(1, abs=0.05)
 
 
-class Touch:
-    """Fingers on the page, by the browser's own protocol."""
-
-    def __init__(self, session: CDPSession) -> None:
-        self.session = session
-
-    def drag(self, begin: list[tuple[float, float]], end: list[tuple[float, float]]) -> None:
-        """Put fingers down, move them in a few steps, take them away."""
-        self.tell("touchStart", begin)
-        for part in (0.25, 0.5, 0.75, 1.0):
-            at = [
-                tuple(a + part * (b - a) for a, b in zip(old, new, strict=True))
-                for old, new in zip(begin, end, strict=True)
-            ]
-            self.tell("touchMove", at)
-        self.tell("touchEnd", [])
-
-    def tell(self, kind: str, at: list[tuple[float, ...]]) -> None:
-        points = [{"x": x, "y": y, "id": i} for i, (x, y) in enumerate(at)]
-        self.session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
-
-
-def test_attacks_appear_as_they_end_and_are_found_after_a_reload_by_a_link_and_stopped(
+def test_attacks_appear_as_they_end_outlive_a_reload_can_be_stopped_and_are_linked_to(
     visit: Callable[..., Visit],
 ) -> None:
     opened = visit(f"/compare?{ENDLESS}")
     page = opened.page
     expect(page.get_by_text("The network is loading")).to_have_count(0)
     page.get_by_role("button", name="Run", exact=True).click()
-    running, names = (
-        page.get_by_text(re.compile(r"Refined: Running: iteration")),
-        page.get_by_role("figure").locator("b"),
-    )
+    running = page.get_by_text("Refined: Running: iteration")
+    names = page.get_by_role("figure").locator("b")
     expect(running).to_be_visible()
     expect(names).to_have_text(["Original", "FGSM"])
     page.reload()

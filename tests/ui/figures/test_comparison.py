@@ -18,9 +18,10 @@ def test_names_keep_apart_in_their_order_and_stay_where_there_is_room() -> None:
 
 def test_cells_hold_three_digits_and_what_is_unknown_is_a_dash() -> None:
     drawn = margins_matrix(["A", "B"], ["one", "two"], np.array([[9.994, -10.36], [0.0, np.nan]]), "logits").data[0]
-    assert drawn.text == [["9.99", "0.00"], ["-10.4", "–"]]
+    assert np.array(drawn.text).tolist() == [["9.99", "0.00"], ["-10.4", "–"]]
     assert (drawn.zmin, drawn.zmax) == (-10.36, 10.36)
-    assert angles_matrix(["A", "B"], np.array([[0.0, 89.6], [89.6, 0.0]])).data[0].text == [["0", "90"], ["90", "0"]]
+    angles = angles_matrix(["A", "B"], np.array([[0.0, 89.6], [89.6, 0.0]])).data[0]
+    assert np.array(angles.text).tolist() == [["0", "90"], ["90", "0"]]
 
 
 def test_an_attack_without_a_hit_keeps_its_colour_and_has_no_line() -> None:
