@@ -1,19 +1,20 @@
 """How near every attack comes to what is known from elsewhere: python -m bench.rivals [--quick] [--json FILE]
 
 First on linear networks of 48 values, whose nearest image within the target DAQP (L2) and HiGHS (Linf) find: for each
-attack, at its default settings, and each encoding that it takes, how many of the targets it reaches, and the length of
-its perturbation over the optimum, in the middle and at the most. Of L0 no optimum is known: told is how many values
-change. On codewords the optimum is that of the linear constraints: the decoder, with its tanh, may ask for less, or for
-more. Attacks that have a budget to keep, and no wish to be near, are only not to be below 1.
+attack, at its default settings but with at most 1000 iterations, and each encoding that it takes, how many of the
+targets it reaches, and the length of its perturbation over the optimum, in the middle and at the most. Of L0 no optimum
+is known: told is how many values change. On codewords the optimum is the decoder's, which sees tanh of the logits;
+attacks whose constraints are linear aim beside it. None may be below 1. Some have a budget to keep, and no wish to be
+near.
 
-Then, where adv-lib is installed, on 24 images and a small convolutional network: both medians, at equal settings.
-``--quick`` is one linear network of each kind, and at most 100 iterations.
+Then, where adv-lib is installed, on 24 images and a small convolutional network: both medians, at equal settings. All
+of it takes about MINUTES on one core; ``--quick`` is one linear network of each kind, and at most 100 iterations.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
@@ -26,18 +27,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench.linear import Linear, classes, codewords, labels, order
+from bench.linear import NETWORKS, norm_of
 from bench.report import arguments, print_table, write_json
 from jma_core import Norm, OneHot, alma, catalogue, cw, ddn, find, fmn, pdgd, pdpgd, run_batch
-from jma_core.attacks.registry import Entry
+from jma_core.attacks.registry import Entry, Value
 
-NETWORKS: dict[str, Callable[[int], Linear]] = {
-    "one-hot": classes,
-    "top-K": order,
-    "ECOC": codewords,
-    "multi-label": labels,
-}
 SEEDS = 5
+MOST, QUICK = 1000, 100
+"""Iterations that an attack is given at most."""
 PAIRS: dict[str, tuple[Any, str, dict[str, Any]]] = {
     "ddn": (partial(ddn, steps=60, surrogate="cross-entropy"), "ddn", {"steps": 60, "levels": None}),
     "fmn": (partial(fmn, steps=60), "fmn", {"steps": 60, "norm": 2}),
@@ -92,18 +89,22 @@ def side_by_side(library: Any, net: nn.Module, name: str) -> tuple[Tensor, Tenso
     return lengths[0], lengths[1], torch.tensor([result.success for result in results]), reached
 
 
-def measured(entry: Entry, name: str, seeds: int, most: int | None) -> dict[str, Any]:
+def capped(entry: Entry, most: int, searches: int = MOST) -> dict[str, Value]:
+    """The default budget of an attack, or so many iterations where that is more, in no more than so many searches."""
+    defaults = {each.name: each.default for each in entry.settings}
+    outer = {each.name: min(int(each.default), searches) for each in entry.settings if each.name == "searches"}
+    return entry.within(min(most, entry.iterations(defaults)), **outer)
+
+
+def measured(entry: Entry, name: str, seeds: int, most: int) -> dict[str, Any]:
     """An attack on linear networks of one encoding: lengths over the optimum, or of L0 the lengths themselves."""
-    attack, lengths = find(entry.name), []
-    budget = entry.within(most) if most else {}
+    lengths = []
     for seed in range(seeds):
         network = NETWORKS[name](seed)
-        result = network.attacked(attack, **budget)
-        if result.success and entry.norm == Norm.L0:
-            lengths.append(float(result.distortion.l0))
-        elif result.success:
-            length = result.distortion.l2 if entry.norm == Norm.L2 else result.distortion.linf
-            lengths.append(length / network.optimum(entry.norm))
+        result = network.attacked(find(entry.name), **capped(entry, most))
+        if result.success:
+            l0 = entry.norm == Norm.L0
+            lengths.append(result.distortion.l0 if l0 else norm_of(result, entry.norm) / network.optimum(entry.norm))
     return {"attack": entry.name, "norm": entry.norm, "encoding": name, "targets": seeds, "lengths": lengths}
 
 
@@ -127,7 +128,7 @@ def main() -> None:
         for name in NETWORKS:
             if name in entry.encodings and not entry.needs:
                 figures["linear"].append(
-                    each := measured(entry, name, 1 if args.quick else SEEDS, 100 if args.quick else None)
+                    each := measured(entry, name, 1 if args.quick else SEEDS, QUICK if args.quick else MOST)
                 )
                 found = each["lengths"]
                 ends = [f"{median(found):.4g}", f"{max(found):.4g}"] if found else ["", ""]

@@ -35,6 +35,9 @@ WITHOUT_ANSWER = StopReason.INFEASIBLE, StopReason.UNSOLVED
 DOUBT = 3.0
 """Predictions of J delta may be off by this many times the largest error of those that known rows give exactly."""
 
+BEYOND = 3e-8
+"""Linear programs, which are solved to a part of the largest constraint, aim beyond all of them by a larger one."""
+
 
 @dataclass(frozen=True)
 class Solution:
@@ -177,7 +180,7 @@ class Linearisation:
             nonlocal bound
             check_gradient(rows, required)
             with solving():
-                multipliers, delta = solve_linf(rows, required, lower, upper)
+                multipliers, delta = solve_linf(rows, required + BEYOND * np.abs(required).max(), lower, upper)
             bound = lower_bound(rows, required, lower, upper, multipliers)
             return multipliers, delta
 

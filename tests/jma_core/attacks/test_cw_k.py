@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -31,7 +33,7 @@ def test_one_class_is_wanted_as_by_cw() -> None:
 def test_of_a_set_no_order_is_asked() -> None:
     problem = order(0)
     wanted = frozenset(problem.target)
-    result = problem.__class__(**{**vars(problem), "target": wanted}).attacked(cw_k, **BUDGET)
+    result = replace(problem, target=wanted).attacked(cw_k, **BUDGET)
     assert result.success
     assert result.distortion.l2 <= problem.l2 * 1.02
     assert set(result.logits.argsort()[-3:].tolist()) == wanted
