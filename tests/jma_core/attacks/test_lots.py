@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from jma_core import MultiLabel, OneHot, StopReason, lots, run, run_batch
+from jma_core import ECOC, MultiLabel, OneHot, StopReason, lots, run, run_batch
 
 Build = Callable[..., Any]
 SHAPE = (3, 6, 6)
@@ -48,6 +48,7 @@ def test_each_step_goes_down_the_squared_distance_to_the_mean_features_of_the_pi
         ((features(x[None]).flatten() - goal) ** 2).sum().div(2).backward()
         x = (x - 0.01 * x.grad / x.grad.abs().max()).clamp(0, 1).detach()
     assert (result.backward, result.forward) == (result.n_it, 1 + len(POOL) + result.n_it)
+    assert "made up" not in result.detail
     assert [step.success for step in result.steps].index(True) == len(result.steps) - 1
 
 
@@ -71,6 +72,27 @@ def test_without_a_picture_of_the_target_logits_are_the_nearest_to_the_mean_that
     goal = torch.tensor([0.4, 0.2])  # the mean is 0.4, -0.2
     np.testing.assert_allclose(result.steps[1].image - x.numpy(), 0.05 * torch.tensor([[[0.0, 1.0]]]), atol=1e-9)
     assert goal[1] > result.logits[1] > 0
+    assert "made up, label by label" in result.detail
+
+
+QUARTERS = ECOC(np.array([[1, 1, 1], [1, -1, 1], [-1, 1, 1]]))
+
+
+@pytest.mark.parametrize(("encoding", "target"), [(MultiLabel(3), [1, 1, -1]), (QUARTERS, 0)], ids=["labels", "bits"])
+def test_without_a_picture_of_the_target_each_label_s_logit_is_the_mean_of_those_that_have_it(
+    linear_network: Build, encoding: Any, target: Any
+) -> None:
+    """No picture has the first two; of the third, which labels leave free, and bits have in common, nothing moves."""
+    f = linear_network(np.eye(3), np.full(3, -0.5))
+    pool = torch.tensor([[0.9, 0.4, 0.6], [0.8, 0.3, 0.6], [0.2, 0.8, 0.6], [0.1, 0.7, 0.6]], dtype=torch.float64)
+    x = torch.tensor([[[0.2, 0.3, 0.6]]], dtype=torch.float64)
+    result = run(lots(f, x, encoding, target, pool=pool[:, None, None], step=0.1))
+    goal = np.array([0.35, 0.25])
+    way = goal - (x.numpy().ravel()[:2] - 0.5)
+    moved = (result.steps[1].image - x.numpy()).ravel()
+    np.testing.assert_allclose(moved, [*(0.1 * way / way.max()), 0.0], atol=1e-9)
+    assert result.success
+    assert "made up, label by label" in result.detail
 
 
 def test_an_inner_layer_without_such_a_picture_halts(net: Any) -> None:
