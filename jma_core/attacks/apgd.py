@@ -1,8 +1,6 @@
 """APGD, the automatic projected gradient descent of Croce and Hein (2020), on any encoding of labels.
 
-The step is first twice the ball's radius. At checkpoints it is halved, and the walk goes back to where the loss was
-least, if the loss fell in too few of the steps since the last one, or if it has no new least value although the step
-was not halved there.
+The step is first twice the ball's radius, and is halved at checkpoints where the loss no longer falls as it should.
 
 A radius that is given is what the publication attacks with. ``apgd_min`` looks for the smallest that can be reached, as
 Rony and colleagues do in their library: it doubles until there is a hit, and then is halfway between the norm of
@@ -17,6 +15,7 @@ from collections.abc import Callable, Generator
 from enum import StrEnum
 from typing import Annotated
 
+import torch
 from torch import Tensor
 
 from jma_core.attacks.balls import Ball, Change, Radius, Seed
@@ -54,6 +53,50 @@ FirstRadius = Annotated[
 FirstChange = Annotated[
     float, Setting("First change ε", "Doubles until there is a hit, then comes down.", above=0, at_most=1)
 ]
+
+
+class Walker:
+    """The walk within a ball, whose steps are halved at checkpoints, to go on from where the loss was least.
+
+    They are halved where the loss fell in too few of the steps since the last checkpoint, or if it has no new least
+    value although they were not halved there.
+    """
+
+    def __init__(self, ball: Ball, x: Tensor, step: float, gradients: int) -> None:
+        """A walk of so many gradients from an image in the ball, the first ``step`` long in the ball's norm."""
+        self.x = self.best = self._before = x
+        self._ball, self._step, self._moves = ball, step, gradients - 1
+        self._k, self._value, self._least, self._direction = 0, math.inf, math.inf, torch.zeros_like(x)
+        self._gap = self._check = self._part(FIRST)
+        self._falls, self._least_then, self._halved = 0, math.inf, False  # since and at the last checkpoint
+
+    def on(self, value: float, direction: Tensor) -> None:
+        """Move on from ``x``, where the loss has this value, along a direction of norm 1 at most."""
+        self._falls += self._k > 0 and value < self._value
+        self._value = value
+        if value < self._least:
+            self._least, self.best, self._direction = value, self.x, direction
+        if self._k == 0:
+            self._least_then = value
+        elif self._k == self._check and self._halves():
+            self.x, direction = self.best, self._direction
+        there = self._ball.project(self.x + self._step * direction)
+        part = MOMENTUM if self._k else 1.0
+        moved = self.x + part * (there - self.x) + (1 - part) * (self.x - self._before)
+        self.x, self._before = self._ball.project(moved), self.x
+        self._k += 1
+
+    def _halves(self) -> bool:
+        self._halved = self._falls < RHO * self._gap or (not self._halved and self._least == self._least_then)
+        if self._halved:
+            self._step /= 2
+        self._gap = max(self._gap - self._part(SHORTER), self._part(LEAST))
+        self._check += self._gap
+        self._falls, self._least_then = 0, self._least
+        return self._halved
+
+    def _part(self, share: float) -> int:
+        return max(int(share * self._moves), 1)
 
 
 @attack("APGD: automatic steps", group=Group.BUDGET, source=SOURCE)
@@ -148,29 +191,12 @@ def _search(
 
     Returns where the loss was least, and the norm of the nearest hit.
     """
-    trail, moves = ball.trail, len(numbers) - 1
-    x, step, norm = ball.project(x), 2 * ball.eps, math.inf
-    before, value, least = x, math.inf, math.inf
-    falls, check, gap = 0, max(int(FIRST * moves), 1), max(int(FIRST * moves), 1)
-    least_then, halved = math.inf, False  # at the last checkpoint
-    for k, number in enumerate(numbers):
-        z, gradient = trail.descend(x, loss)
-        yield from trail.emit(number, Phase.WALK, x, z)
+    trail, walk = ball.trail, Walker(ball, ball.project(x), 2 * ball.eps, len(numbers))
+    norm = math.inf
+    for number in numbers:
+        z, gradient = trail.descend(walk.x, loss)
+        yield from trail.emit(number, Phase.WALK, walk.x, z)
         if trail.hit(z):
-            norm = min(norm, ball.norm(x))
-        last, value = value, float(loss(trail.goal.values(z)))
-        falls += k > 0 and value < last
-        if value < least:
-            least, best = value, (x, gradient)
-        if k == 0:
-            least_then = least
-        elif k == check:
-            halved = falls < RHO * gap or (not halved and least == least_then)
-            if halved:
-                step, (x, gradient) = step / 2, best
-            gap = max(gap - max(int(SHORTER * moves), 1), max(int(LEAST * moves), 1))
-            falls, check, least_then = 0, check + gap, least
-        there = ball.project(x - step * ball.steepest(gradient))
-        part = MOMENTUM if k else 1.0
-        x, before = ball.project(x + part * (there - x) + (1 - part) * (x - before)), x
-    return best[0], norm
+            norm = min(norm, ball.norm(walk.x))
+        walk.on(float(loss(trail.goal.values(z))), -ball.steepest(gradient))
+    return walk.best, norm

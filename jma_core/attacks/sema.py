@@ -17,15 +17,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from jma_core.attacks.apgd import Walker
+from jma_core.attacks.balls import Ball
 from jma_core.attacks.registry import Group, Norm, Setting, attack
 from jma_core.attacks.trail import Trail, Walk, unit
 from jma_core.records import ZERO_GRADIENT, Halt, Phase, StopReason
 
 FIRST = 0.012
 """The first step in the largest norm, whatever the budget."""
-MOMENTUM, RHO = 0.75, 0.75
-FIRST_CHECK, SHORTER, LEAST_GAP = 0.22, 0.03, 0.06
-"""The first checkpoint, by how much each gap is shorter than the one before, and the shortest, over all steps."""
 
 
 class Until(StrEnum):
@@ -65,29 +64,13 @@ def sema(
     Departs from the publication in that the decoder says when it ends, unless ``until`` is "flipped"; the image is in
     either case the nearest hit, or else what came closest.
     """
-    x0, schedule = trail.x0, _Schedule(steps)
-    x = before = x0
-
-    def within(image: Tensor) -> Tensor:
-        return trail.clamp(image.clamp(x0 - eps, x0 + eps))
-
-    best, flips = (-torch.inf, x, torch.zeros_like(x)), None
+    walk, flips = Walker(Ball(trail, eps), trail.x0, FIRST, steps), None
     for k in range(steps):
-        z, values, flips, (towards, kept) = _gradients(trail, x, flips)
-        yield from trail.emit(k + 1, Phase.WALK, x, z)
+        z, values, flips, (towards, kept) = _gradients(trail, walk.x, flips)
+        yield from trail.emit(k + 1, Phase.WALK, walk.x, z)
         if trail.hit(z) or (until == Until.FLIPPED and bool((values[flips] >= 0).all())):
             break
-        objective, direction = -float(functional.softplus(-values).sum()), _combined(towards, kept, tau)
-        improved = objective > best[0]
-        if improved:
-            best = objective, x, direction
-        if schedule.halves(k, objective, improved):
-            _, x, direction = best
-
-        there = within(x + schedule.step * direction)
-        if k:
-            there = within(x + MOMENTUM * (there - x) + (1 - MOMENTUM) * (x - before))
-        before, x = x, there
+        walk.on(float(functional.softplus(-values).sum()), _combined(towards, kept, tau))
     return trail.ending(steps)
 
 
@@ -116,32 +99,3 @@ def _combined(towards: Tensor, kept: Tensor, tau: float) -> Tensor:
     sign = towards.sign()
     left = sign - (sign * kept).sum() * kept
     return left / left.abs().max().clamp_min(torch.finfo(left.dtype).tiny)
-
-
-class _Schedule:
-    """APGD's step: halved at a checkpoint where too few steps were better than those before, or none than the best."""
-
-    def __init__(self, steps: int) -> None:
-        self.step = FIRST
-        self._steps = steps
-        self._gap = max(1, round(FIRST_CHECK * steps))
-        self._check, self._since, self._better = self._gap, 0, 0
-        self._last, self._improved, self._halved = -torch.inf, False, True
-
-    def halves(self, k: int, objective: float, improved: bool) -> bool:
-        """Take note of the objective at step k; whether the step is halved there, to go on from the best image."""
-        before, self._last = self._last, objective
-        if k == 0:
-            return False
-        self._since += 1
-        self._better += objective > before
-        self._improved |= improved
-        if k < self._check:
-            return False
-        stuck = self._better < RHO * self._since or not (self._halved or self._improved)
-        if stuck:
-            self.step /= 2
-        self._gap = max(self._gap - round(SHORTER * self._steps), round(LEAST_GAP * self._steps), 1)
-        self._check += self._gap
-        self._since, self._better, self._improved, self._halved = 0, 0, False, stuck
-        return stuck
