@@ -8,7 +8,7 @@ attacks whose constraints are linear aim beside it. None may be below 1. Some ha
 near.
 
 Then, where adv-lib is installed, on 24 images and a small convolutional network: both medians, at equal settings. All
-of it takes about MINUTES on one core; ``--quick`` is one linear network of each kind, and at most 100 iterations.
+of it takes about three minutes on one core; ``--quick`` is one linear network of each kind, and at most 100 iterations.
 """
 
 from __future__ import annotations
