@@ -40,6 +40,8 @@ FIRST = (
 )
 """With which the page begins, as far as they can be asked for its target: one way each to get there."""
 LATEX = re.compile(r"[&%$#_{}]")
+AGAIN = "-"
+"""In an entry's name, between the attack's and its number; no attack has it in its own."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,21 @@ def first_attacks(asked: str) -> list[Settings]:
     fits = [each for each in FIRST if asked in each.entry.encodings]
     labels = any(each.attack == "ml_cw" for each in fits)
     return [each for each in fits if not (labels and each.attack == "cw")]
+
+
+def entries(attacks: Sequence[str]) -> list[str]:
+    """A name for each of several attacks, all different: "ddn", and "ddn-2" where it stands there once more."""
+    met: Counter[str] = Counter()
+    named = []
+    for attack in attacks:
+        met[attack] += 1
+        named.append(attack if met[attack] == 1 else f"{attack}{AGAIN}{met[attack]}")
+    return named
+
+
+def attack_of(entry: str) -> str:
+    """The attack of an entry."""
+    return entry.partition(AGAIN)[0]
 
 
 def flips(spec: ModelSpec, contender: Contender) -> tuple[int, int, int]:
