@@ -39,6 +39,8 @@ FIRST = (
     Settings.of("sema"),
 )
 """With which the page begins, as far as they can be asked for its target: one way each to get there."""
+STAR = " ★"
+"""Behind what is best."""
 LATEX = re.compile(r"[&%$#_{}]")
 AGAIN = "-"
 """In an entry's name, between the attack's and its number; no attack has it in its own."""
@@ -292,6 +294,16 @@ def angles(contenders: Sequence[Contender]) -> Floats:
     degrees: Floats = np.degrees(np.arccos(np.clip(units @ units.T, -1, 1)))
     degrees[np.diag_indices_from(degrees)] = np.where(lengths > 0, 0.0, np.nan)
     return degrees
+
+
+def best(contenders: Sequence[Contender]) -> Contender:
+    """Who came nearest of those that reached the target; if none did, who has most labels right."""
+
+    def rank(each: Contender) -> tuple[bool, float]:
+        result = each.result
+        return not result.success, float(result.distortion.l2) if result.success else -result.fraction_right
+
+    return min(contenders, key=rank)
 
 
 def verdict(spec: ModelSpec, names: Sequence[str], contenders: Sequence[Contender]) -> list[str]:

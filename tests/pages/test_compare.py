@@ -9,6 +9,7 @@ import pytest
 
 from lab.comparison import COLUMNS
 from lab.request import Settings
+from lab.store import store
 from models.registry import MODELS
 from tests.markdown import seen
 from tests.pages.page import Page
@@ -61,6 +62,9 @@ def test_attacks_run_one_after_another_with_their_settings_and_are_compared(ran:
     assert len(ran.get("plotly_chart")) == 3
     assert ran.says("Without a hit: PGD.")
     assert ran.labelled("Run again")
+    row = store().rows()[0]
+    assert row.attacks == 3
+    assert [each.request for each in store().comparison(row.id)] == requests
 
 
 def test_what_has_ended_stays_when_attacks_are_added_and_only_the_new_ones_run(ran: Page) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -12,6 +13,7 @@ from jma_core.attacks.registry import Entry, Value
 from lab.comparison import (
     AGAIN,
     MOST,
+    STAR,
     Contender,
     Saved,
     angles,
@@ -28,18 +30,21 @@ from lab.comparison import (
     verdict,
     winners,
 )
+from lab.links import to_comparison
 from lab.markup import plain
 from lab.request import OFFERED, Settings, offered
 from lab.runs.measurements import Measurements, failed
 from lab.runs.pool import models
+from lab.store import comparison_file
 from models.cards import ModelSpec
+from models.encodings import Prediction
 from ui.figures import comparison as figures
 from ui.parts import downloads
 from ui.parts.controls import choose_setting
+from ui.shell.address import whole
 from ui.shell.cached import fingerprint
 from ui.shell.session import keep, kept, photos, session
 
-STAR = " ★"
 OPENED = "contest-settings"
 """The key of what the attacks' settings are folded into."""
 _saving = Measurements(most=2 * MOST)
@@ -67,26 +72,26 @@ def choose_entries(key: str, fits: Mapping[str, Entry]) -> list[str]:
     """Attacks, and some of them once more: the names of their entries, in the order in which they run."""
     chosen: list[str] = kept(key)
     more = {name: [entry for entry in chosen if attack_of(entry) == name != entry] for name in fits}
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.multiselect(
-            "Attacks",
-            [entry for name in fits for entry in (name, *more[name])],
-            chosen,
+    st.multiselect(
+        "Attacks",
+        [entry for name in fits for entry in (name, *more[name])],
+        chosen,
+        format_func=titled,
+        key=key,
+        max_selections=MOST,
+        help=f"Up to {MOST}. They run one after another, in this order.",
+    )
+    if 0 < len(chosen) < MOST:
+        st.menu_button(
+            "Once more",
+            list(dict.fromkeys(map(attack_of, chosen))),
+            key=f"{key}-more",
+            icon=":material/add:",
+            help="One of these attacks again, with other settings.",
             format_func=titled,
-            key=key,
-            max_selections=MOST,
-            help=f"Up to {MOST}. They run one after another, in this order.",
+            on_click=_repeat,
+            args=(key,),
         )
-        if 0 < len(chosen) < MOST:
-            st.menu_button(
-                "Once more",
-                list(dict.fromkeys(map(attack_of, chosen))),
-                key=f"{key}-more",
-                help="One of these attacks again, with other settings.",
-                format_func=titled,
-                on_click=_repeat,
-                args=(key,),
-            )
     return chosen
 
 
@@ -222,3 +227,18 @@ def matrices(spec: ModelSpec, names: Sequence[str], contenders: Sequence[Contend
         st.subheader("Angles between perturbations")
         st.plotly_chart(figures.angles_matrix(names, angles(contenders)), key="contest-angles")
         st.caption("In degrees: 0 for the same direction, 90 for directions that have nothing in common.")
+
+
+def take_away(spec: ModelSpec, names: Sequence[str], contenders: Sequence[Contender]) -> None:
+    """The comparison as files."""
+    st.subheader("Take it with you")
+    requests, first = [each.request for each in contenders], contenders[0].result
+    seen = spec.encoding.answering(Prediction(first.logits_before, first.decoded_before))
+    link = whole(to_comparison(requests, spec, spec.encoding.proposed(seen)))
+    name, credit = downloads.file_name(requests[0], "compared"), downloads.credit(requests[0])
+    with st.container(horizontal=True):
+        page = partial(downloads.comparison_html, spec, names, contenders, credit, link)
+        st.download_button("Report (HTML)", page, f"{name}.html", "text/html", on_click="ignore")
+        file = partial(comparison_file, spec, contenders)
+        st.download_button("Comparison (NPZ)", file, f"{name}.npz", on_click="ignore")
+    st.caption("A comparison that has ended is kept on the page Runs, which also takes such a file.")
