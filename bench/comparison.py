@@ -38,7 +38,7 @@ def main() -> None:
         )
         contenders.append(Contender(request, thinned(result), saved))
         print(f"{settings.attack}: {result.reason}, L2 {result.distortion.l2:.3f}, {result.seconds:.1f} s, {saved}")
-    packed = pack_comparison(contenders)
+    packed = pack_comparison(contenders, model.spec.sha256, small=True)
     (ASSETS / "comparison.npz").write_bytes(packed)
     print(f"{len(packed) / 2**20:.2f} MiB")
 

@@ -1,4 +1,4 @@
-"""A finished attack, or a measured logit space, as one NPZ file, and back.
+"""A finished attack, a comparison of several, or a measured logit space, as one NPZ file, and back.
 
 Needs no torch: the first page that a server shows has a stored attack, or a stored space, before torch loads.
 
@@ -32,6 +32,8 @@ RAGGED = "step_active", "step_multipliers"
 """Arrays that are of another length at each step."""
 LEVELS, COARSE = 127, 7
 """See ``pack_comparison``."""
+LARGEST = 512 * 2**20
+"""Bytes that the arrays of a file may take; what says that it holds more is not unpacked."""
 ODD = ("inf", "-inf", "nan")
 """Numbers that JSON has no word for; the header holds them as these texts."""
 T = TypeVar("T")
@@ -89,12 +91,19 @@ def unpack(data: bytes) -> tuple[Request, AttackResult]:
     Raises OtherVersion for a file that is whole but not of a form known here, and for bytes that cannot be read
     whatever zipfile, zlib and numpy raise: exceptions of a dozen kinds. Pickled objects are refused.
     """
+    return _read(data, _attack)
+
+
+def _read(data: bytes, make: Callable[[dict[str, Any]], T]) -> T:
+    """What is made of the arrays of a file; raises as ``unpack`` does."""
     with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+        if sum(each.file_size for each in stored.zip.infolist()) > LARGEST:
+            raise ValueError(f"expected an NPZ file of at most {LARGEST} bytes when unpacked, got a larger one")
         arrays = dict(stored)
     if len(arrays) != int.from_bytes(data[-12:-10], "little"):  # as the end of the zip file says; zipfile does not look
         raise ValueError("expected all the arrays of an NPZ file, got a part of them")
     try:
-        return _attack(arrays)
+        return make(arrays)
     except OtherVersion:
         raise
     except Exception as error:  # every byte is as it was written: what does not fit is strange to us, not damaged
@@ -241,21 +250,23 @@ def unpack_space(data: bytes) -> Measured:
         return _rebuild(Measured, dict(stored))
 
 
-def pack_comparison(contenders: Sequence[Contender]) -> bytes:
-    """The NPZ file of attacks on one picture of 8 bits, small enough to ship: what they changed is rounded.
+def pack_comparison(contenders: Sequence[Contender], weights: str = "", *, small: bool = False) -> bytes:
+    """The NPZ file of attacks on one picture by a model with these ``weights`` (sha256). Results keep every bit,
+    but for the images at which they ended when these were not the nearest.
 
-    A result's changes are kept in LEVELS steps of the largest on either side of none, those of its ``steps`` in COARSE.
+    The changes of their ``steps`` are rounded to LEVELS steps of the largest of each on either side of none. A
+    ``small`` one, to be shipped, has those of the results in as many steps, those on the way in COARSE, and the picture
+    in 8 bits.
     """
     original = contenders[0].result.original
-    told: dict[str, Any] = {"original": np.round(255 * original).astype(np.uint8)}
+    shown = np.round(255 * original).astype(np.uint8) if small else original
+    told: dict[str, Any] = {"original": shown, "weights": np.array(weights)}
     for i, each in enumerate(contenders):
         with np.load(io.BytesIO(pack(each.request, each.result)), allow_pickle=False) as stored:
             arrays = {name: array for name, array in stored.items() if name not in ("original", "last")}
-        arrays["image"] = arrays["image"] - original
-        for name, levels in (("image", LEVELS), ("step_image", COARSE)):
-            scale = float(np.abs(arrays[name]).max(initial=0.0)) or 1.0
-            arrays[name] = np.round(arrays[name].astype(np.float64) * (levels / scale)).astype(np.int8)
-            arrays[f"{name}_unit"] = np.array(scale / levels)
+        arrays |= _rounded("step_image", arrays["step_image"], COARSE if small else LEVELS)
+        if small:
+            arrays |= _rounded("image", arrays["image"] - original, LEVELS)
         if each.saved:
             arrays["saved"] = np.array([each.saved.l2, each.saved.reads])
         told |= {f"{i}.{name}": array for name, array in arrays.items()}
@@ -264,21 +275,37 @@ def pack_comparison(contenders: Sequence[Contender]) -> bytes:
     return file.getvalue()
 
 
-def unpack_comparison(data: bytes) -> tuple[Contender, ...]:
-    """What ``pack_comparison`` stored; pickled objects are refused."""
-    with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-        told = dict(stored)
-    original = told.pop("original").astype(np.float32) / np.float32(255)
+def _rounded(name: str, change: Any, levels: int) -> dict[str, Any]:
+    """Changes in whole steps, and the lengths of the steps: one for each along the first axis."""
+    largest = np.abs(change).max(tuple(range(1, change.ndim)), keepdims=True, initial=0.0).astype(np.float64)
+    unit = np.where(largest > 0, largest, 1.0) / levels
+    return {name: np.round(change / unit).astype(np.int8), f"{name}_unit": unit}
+
+
+def unpack_comparison(data: bytes) -> tuple[tuple[Contender, ...], str]:
+    """What ``pack_comparison`` stored, and the digest of the weights, "" where that is not told.
+
+    Raises as ``unpack`` does.
+    """
+    return _read(data, _comparison)
+
+
+def _comparison(told: dict[str, Any]) -> tuple[tuple[Contender, ...], str]:
+    original, weights = told.pop("original"), str(told.pop("weights", ""))
+    if original.dtype == np.uint8:
+        original = original.astype(np.float32) / np.float32(255)
     contenders = []
     for i in range(len({name.partition(".")[0] for name in told})):
         arrays = {name.partition(".")[2]: array for name, array in told.items() if name.startswith(f"{i}.")}
-        for name in ("image", "step_image"):
-            arrays[name] = (arrays[name] * arrays.pop(f"{name}_unit")).astype(np.float32)
-        image = original + arrays["image"]
+        for name, shape in (("image", original.shape), ("step_image", (-1, *original.shape))):
+            if f"{name}_unit" in arrays:
+                change = (arrays[name] * arrays.pop(f"{name}_unit")).astype(np.float32).reshape(shape)
+                inside = np.clip(original + change, 0, 1)
+                arrays[name] = inside if name == "image" else inside - original
         saved = arrays.pop("saved", None)
-        request, result = _attack(arrays | {"original": original, "image": image, "last": image})
+        request, result = _attack(arrays | {"original": original, "last": arrays["image"]})
         contenders.append(Contender(request, result, None if saved is None else Saved(float(saved[0]), bool(saved[1]))))
-    return tuple(contenders)
+    return tuple(contenders), weights
 
 
 def _flatten(record: Any, prefix: str = "") -> dict[str, Any]:

@@ -39,7 +39,11 @@ FIRST = (
     Settings.of("sema"),
 )
 """With which the page begins, as far as they can be asked for its target: one way each to get there."""
+STAR = " ★"
+"""Behind what is best."""
 LATEX = re.compile(r"[&%$#_{}]")
+AGAIN = "-"
+"""In an entry's name, between the attack's and its number; no attack has it in its own."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,21 @@ def first_attacks(asked: str) -> list[Settings]:
     fits = [each for each in FIRST if asked in each.entry.encodings]
     labels = any(each.attack == "ml_cw" for each in fits)
     return [each for each in fits if not (labels and each.attack == "cw")]
+
+
+def entries(attacks: Sequence[str]) -> list[str]:
+    """A name for each of several attacks, all different: "ddn", and "ddn-2" where it stands there once more."""
+    met: Counter[str] = Counter()
+    named = []
+    for attack in attacks:
+        met[attack] += 1
+        named.append(attack if met[attack] == 1 else f"{attack}{AGAIN}{met[attack]}")
+    return named
+
+
+def attack_of(entry: str) -> str:
+    """The attack of an entry."""
+    return entry.partition(AGAIN)[0]
 
 
 def flips(spec: ModelSpec, contender: Contender) -> tuple[int, int, int]:
@@ -275,6 +294,16 @@ def angles(contenders: Sequence[Contender]) -> Floats:
     degrees: Floats = np.degrees(np.arccos(np.clip(units @ units.T, -1, 1)))
     degrees[np.diag_indices_from(degrees)] = np.where(lengths > 0, 0.0, np.nan)
     return degrees
+
+
+def best(contenders: Sequence[Contender]) -> Contender:
+    """Who came nearest of those that reached the target; if none did, who has most labels right."""
+
+    def rank(each: Contender) -> tuple[bool, float]:
+        result = each.result
+        return not result.success, float(result.distortion.l2) if result.success else -result.fraction_right
+
+    return min(contenders, key=rank)
 
 
 def verdict(spec: ModelSpec, names: Sequence[str], contenders: Sequence[Contender]) -> list[str]:

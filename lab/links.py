@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from jma_core.attacks.registry import Setting, Value
-from lab.comparison import MOST, first_attacks
+from lab.comparison import MOST, attack_of, entries, first_attacks
 from lab.markup import listed, plain, quoted
 from lab.photos.samples import samples
 from lab.request import (
@@ -119,17 +119,18 @@ def from_link(query: Query, specs: Mapping[str, ModelSpec]) -> tuple[Choice, lis
 
 def to_comparison(asked: Sequence[Request], spec: ModelSpec, proposed: Target) -> dict[str, list[str]]:
     """The query that restores a comparison of at least one attack: what is common to all, as in the lab's addresses,
-    ``attacks`` by name, and of their own settings, as ``ddn.steps``, those that are not what the page begins with."""
+    ``attacks`` by name, and of their own settings, as ``ddn.steps``, those that are not what the page begins with.
+    Where an attack stands there twice, those of the second are called ``ddn-2.steps``."""
     common = asked[0].settings
     settings = Settings.of(kappa=common.kappa, max_seconds=common.max_seconds)
     link = to_link(replace(asked[0], settings=settings), spec, proposed)
     first, names = _first(spec, asked[0].target), [each.settings.attack for each in asked]
     if names != list(first):
         link[ATTACKS] = [",".join(names)]
-    for each in asked:
+    for entry, each in zip(entries(names), asked, strict=True):
         attack = each.settings.attack
         begun = dict(first.get(attack, Settings.of(attack)).own)
-        link |= {f"{attack}.{name}": [_text(value)] for name, value in each.settings.own if value != begun[name]}
+        link |= {f"{entry}.{name}": [_text(value)] for name, value in each.settings.own if value != begun[name]}
     return link
 
 
@@ -140,22 +141,29 @@ def from_comparison(query: Query, specs: Mapping[str, ModelSpec]) -> tuple[Choic
     spec = specs[choice.model]
     first, known = _first(spec, choice.target), offered(spec.encoding.asked(choice.target))
     named = query[ATTACKS][-1].split(",") if ATTACKS in query else list(first)
-    chosen = [name for name in dict.fromkeys(named) if name in known][:MOST]
-    if left := [name for name in named if name not in chosen]:
+    fit = [name for name in named if name in known]
+    chosen = fit[:MOST]
+    if left := [name for name in named if name not in known] + fit[MOST:]:
         problems.append(f"**{ATTACKS}** names {_listed(left)}: up to {MOST} were expected of {', '.join(known)}.")
-    asked, read = [], {*common, ATTACKS}
-    for attack in chosen:
+    asked: list[Settings] = []
+    read = {*common, ATTACKS}
+    for entry in entries(chosen):
+        attack = attack_of(entry)
         begun = first.get(attack, Settings.of(attack))
         own = dict(begun.own)
         for setting in begun.entry.settings:
-            if (name := f"{attack}.{setting.name}") in query:
+            if (name := f"{entry}.{setting.name}") in query:
                 read.add(name)
                 try:
                     own[setting.name] = _own(setting, query[name][-1])
                 except ValueError:
                     given = quoted(query[name][-1])
                     problems.append(f"**{plain(name)}** is {given}, where {setting.range} was expected.")
-        asked.append(Settings(attack, tuple(own.items()), choice.settings.kappa, choice.settings.max_seconds))
+        settings = Settings(attack, tuple(own.items()), choice.settings.kappa, choice.settings.max_seconds)
+        if settings in asked:
+            problems.append(f"**{ATTACKS}** names {quoted(attack)} twice with equal settings: it stands there once.")
+        else:
+            asked.append(settings)
     strange = [name for name in query if name not in read]
     if strange:
         problems.append(f"{_listed(strange)}: this page has nothing of this name.")
@@ -279,6 +287,6 @@ TARGET = ("want", "not", "free", "order")
 ENTRIES = ("model", "photo", *TARGET, "attack", *COMMON, "native", "across", "down")
 """The names that an address of the lab may hold, beside those of the attack's own settings."""
 ATTACKS = "attacks"
-"""What an address of the page Compare holds beside those, and names like ``ddn.steps``."""
+"""What an address of the page Compare holds beside those, and names like ``ddn.steps`` and ``ddn-2.steps``."""
 STEP = "step"
 """The one name that an address of the lecture may hold."""

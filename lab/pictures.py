@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,3 +63,9 @@ def perturbation_map(original: Floats, image: Floats, gain: float | None = None)
     """The signed change of brightness as a picture (H, W, 3), blue where darker, orange where brighter; its gain."""
     amount, gain = signed_change(original, image, gain)
     return colours(amount), gain
+
+
+def common_gain(pairs: Iterable[tuple[Floats, Floats]]) -> float:
+    """The gain at which no map of these (original, image) exceeds its full colour by more than on its own."""
+    changed = [pair for pair in pairs if (pair[0] != pair[1]).any()]
+    return min((signed_change(*pair)[1] for pair in changed), default=1.0)

@@ -1,4 +1,4 @@
-"""Finished attacks on disk: one SQLite file in the user's data folder. Needs neither torch nor streamlit.
+"""Finished attacks, and comparisons, on disk: one SQLite file in the user's data folder. Needs no torch, no streamlit.
 
 Each call has a connection of its own, and writes in one transaction: threads, tabs and servers may share the file, and
 a process that is killed in the middle of a write leaves the file as it was before. Reading needs no room on the disk,
@@ -11,31 +11,34 @@ import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import astuple, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from PIL import Image
 from platformdirs import user_data_path
 
 from jma_core.metrics import Image as Pixels
 from jma_core.records import AttackResult, History, Step
-from lab.archive import OtherVersion, pack, unpack
+from lab.archive import OtherVersion, pack, pack_comparison, unpack, unpack_comparison
+from lab.comparison import Contender, best, called, verdict
+from lab.pictures import as_png, to_picture
 from lab.request import Request
 from models.cards import ModelSpec
 
 FOLDER = "jma-lab"
 MAX_RUNS = 200
-"""Attacks that are kept; the oldest goes first."""
+"""Attacks and comparisons that are kept; the oldest goes first."""
 MAX_BYTES = 500 * 2**20
 """Bytes that they may take together, thumbnails aside; the oldest goes first."""
 MOMENTS = 24
 """Updates that are kept of one attack, about evenly spread, beside the one that is its result."""
 MOMENT_BYTES = 6 * 2**20
-"""Bytes that these may take; of large pictures fewer are kept, but at least two."""
+"""Bytes that these may take; of large pictures fewer are kept, but at least two. A comparison may take twice as many
+for half as many updates of each attack."""
 THUMBNAIL = 96  # pixels, the longer side
 VERSION = 1
 APPLICATION = int.from_bytes(b"JMAL", "big")
@@ -81,7 +84,7 @@ class _Unusable(sqlite3.DatabaseError):
 
 @dataclass(frozen=True)
 class Row:
-    """What the list shows of one stored attack."""
+    """What the list shows of one stored attack, or of a comparison of several."""
 
     id: int
     at: str
@@ -94,30 +97,36 @@ class Row:
     before: str
     wanted: str
     after: str
-    """What the original reads as, what was asked for, what the attacked image reads as; in words."""
+    """What the original reads as, what was asked for, what the attacked image reads as; in words. Of a comparison, the
+    image of the attack that came nearest, which is also that of the next lines."""
     success: bool
     reason: str
+    """Why it ended; of a comparison, who came nearest, in a sentence."""
     l2: float
     n_it: int
     backward: int
     seconds: float
+    """Of a comparison these three are sums."""
+    attacks: int
+    """How many are compared; 0 for an attack on its own."""
     original: bytes
     attacked: bytes
     """Thumbnails, PNG."""
 
 
 _COLUMNS = [field.name for field in fields(Row)]
+ATTACKS = "attacks INTEGER NOT NULL DEFAULT 0"
+"""A column that files of earlier versions have not got: it is added when something is."""
 _SCHEMA = f"""
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, model TEXT NOT NULL, title TEXT NOT NULL,
     weights TEXT NOT NULL, before TEXT NOT NULL, wanted TEXT NOT NULL, after TEXT NOT NULL, success INTEGER NOT NULL,
     reason TEXT NOT NULL, l2 REAL NOT NULL, n_it INTEGER NOT NULL, backward INTEGER NOT NULL, seconds REAL NOT NULL,
-    original BLOB NOT NULL, attacked BLOB NOT NULL, attack BLOB NOT NULL
+    {ATTACKS}, original BLOB NOT NULL, attacked BLOB NOT NULL, attack BLOB NOT NULL
 );
 PRAGMA application_id = {APPLICATION};
 PRAGMA user_version = {VERSION};
 """
-_LIST = f"SELECT {', '.join(_COLUMNS)} FROM runs ORDER BY id DESC"
 _ADD = f"INSERT INTO runs ({', '.join(_COLUMNS)}, attack) VALUES ({', '.join('?' * (len(_COLUMNS) + 1))})"
 _TRIM = """
 DELETE FROM runs WHERE id IN (
@@ -157,25 +166,25 @@ class Store:
 
     def add(self, spec: ModelSpec, request: Request, result: AttackResult) -> None:
         """Keep an attack that has ended, thinned to MOMENTS; of more than MAX_RUNS or MAX_BYTES the oldest go."""
-        row = Row(
-            id=0,
-            at=datetime.now(UTC).isoformat(timespec="seconds"),
-            model=spec.name,
-            title=spec.title,
-            weights=spec.sha256,
-            before=spec.encoding.names(result.decoded_before),
-            wanted=spec.encoding.wish(request.target),
-            after=spec.encoding.names(result.decoded),
-            success=result.success,
-            reason=str(result.reason),
-            l2=float(result.distortion.l2),
-            n_it=result.n_it,
-            backward=result.backward,
-            seconds=float(result.seconds),
-            original=_thumbnail(result.original),
-            attacked=_thumbnail(result.image),
+        steps = _thinned(result, min(MOMENTS, MOMENT_BYTES // (2 * result.original.size)))
+        self._add(_row(spec, request, result), pack(request, replace(result, steps=steps)))
+
+    def add_comparison(self, spec: ModelSpec, contenders: Sequence[Contender]) -> None:
+        """Keep attacks on one photo towards one target as one entry, in the same way."""
+        names = called([each.request.settings for each in contenders])
+        nearest, results = best(contenders), [each.result for each in contenders]
+        row = replace(
+            _row(spec, nearest.request, nearest.result),
+            reason=verdict(spec, names, contenders)[0],
+            n_it=sum(each.n_it for each in results),
+            backward=sum(each.backward for each in results),
+            seconds=float(sum(each.seconds for each in results)),
+            attacks=len(contenders),
         )
-        values = (None, *astuple(row)[1:], pack(request, replace(result, steps=_thinned(result))))
+        self._add(row, comparison_file(spec, contenders))
+
+    def _add(self, row: Row, data: bytes) -> None:
+        values = (None, *astuple(row)[1:], data)
 
         def insert(connection: sqlite3.Connection) -> None:
             connection.execute(_ADD, values)
@@ -185,7 +194,7 @@ class Store:
 
     def rows(self) -> list[Row]:
         """What is known of each attack without opening it; the newest first."""
-        found = self._do(lambda: self._look(lambda connection: connection.execute(_LIST).fetchall())) or []
+        found = self._do(lambda: self._look(_listed)) or []
         return [replace(row, success=bool(row.success)) for row in (Row(*values) for values in found)]
 
     def get(self, run: int) -> tuple[Request, AttackResult]:
@@ -194,12 +203,23 @@ class Store:
         Raises LookupError when it is not there (any more), DamagedRun when it cannot be read, and OtherVersion when it
         can, but not with all that it holds.
         """
+        return self._get(run, unpack)
+
+    def comparison(self, run: int) -> tuple[Contender, ...]:
+        """The attacks of a comparison; raises the same."""
+        return self._get(run, unpack_comparison)[0]
+
+    def file(self, run: int) -> bytes:
+        """One of both as it is stored. Raises LookupError when it is not there (any more)."""
+        return self._get(run, bytes)
+
+    def _get(self, run: int, made: Callable[[bytes], T]) -> T:
         one = "SELECT attack FROM runs WHERE id = ?"
         found = self._do(lambda: self._look(lambda connection: connection.execute(one, (run,)).fetchone()))
         if found is None:
             raise LookupError("This run is not there any more: it was deleted, or made room for newer ones.")
         try:
-            return unpack(found[0])
+            return made(found[0])
         except OtherVersion:
             raise
         except Exception as error:  # of a dozen kinds, from zipfile, zlib and numpy: seen when changing bytes at random
@@ -294,6 +314,8 @@ class Store:
                 if _version(connection) == 0:  # and no other process has been faster
                     for statement in filter(str.strip, _SCHEMA.split(";")):
                         connection.execute(statement)
+                if "attacks" not in _columns(connection):
+                    connection.execute(f"ALTER TABLE runs ADD COLUMN {ATTACKS}")
                 work(connection)
                 connection.execute("COMMIT")
             except BaseException:
@@ -321,12 +343,21 @@ def _version(connection: sqlite3.Connection) -> int:
         return 0
     if application != APPLICATION:
         raise _Unusable("foreign")
-    columns = {name for (name,) in connection.execute("SELECT name FROM pragma_table_info('runs')")}
     if version > VERSION:
         raise _Unusable("newer")
-    if version < VERSION or not columns.issuperset([*_COLUMNS, "attack"]):
+    if version < VERSION or {*_COLUMNS, "attack"} - {*_columns(connection), "attacks"}:
         raise _Unusable("damaged")
     return VERSION
+
+
+def _columns(connection: sqlite3.Connection) -> set[str]:
+    return {name for (name,) in connection.execute("SELECT name FROM pragma_table_info('runs')")}
+
+
+def _listed(connection: sqlite3.Connection) -> list[Any]:
+    known = _columns(connection)
+    shown = ", ".join(name if name in known else f"0 AS {name}" for name in _COLUMNS)
+    return connection.execute(f"SELECT {shown} FROM runs ORDER BY id DESC").fetchall()
 
 
 def _wrong(error: sqlite3.DatabaseError) -> str:
@@ -340,17 +371,44 @@ def _code(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF  # what is above tells more of the same
 
 
-def _thinned(result: AttackResult) -> tuple[Step, ...]:
-    """About evenly spread steps, the last, and the one that is the result."""
-    kept = History(max(2, min(MOMENTS, MOMENT_BYTES // (2 * result.original.size))))
+def comparison_file(spec: ModelSpec, contenders: Sequence[Contender]) -> bytes:
+    """A comparison as it is stored, and as it can be taken elsewhere: with fewer updates of each attack."""
+    most = min(MOMENTS // 2, 2 * MOMENT_BYTES // (len(contenders) * contenders[0].result.original.size))
+    thinned = [replace(each, result=replace(each.result, steps=_thinned(each.result, most))) for each in contenders]
+    return pack_comparison(thinned, spec.sha256)
+
+
+def _row(spec: ModelSpec, request: Request, result: AttackResult) -> Row:
+    return Row(
+        id=0,
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+        model=spec.name,
+        title=spec.title,
+        weights=spec.sha256,
+        before=spec.encoding.names(result.decoded_before),
+        wanted=spec.encoding.wish(request.target),
+        after=spec.encoding.names(result.decoded),
+        success=result.success,
+        reason=str(result.reason),
+        l2=float(result.distortion.l2),
+        n_it=result.n_it,
+        backward=result.backward,
+        seconds=float(result.seconds),
+        attacks=0,
+        original=_thumbnail(result.original),
+        attacked=_thumbnail(result.image),
+    )
+
+
+def _thinned(result: AttackResult, most: int) -> tuple[Step, ...]:
+    """So many steps, but at least two, about evenly spread, the last, and the one that is the result."""
+    kept = History(max(2, most))
     for step in result.steps:
         kept.add(step, best=step.number == result.update)
     return kept.steps
 
 
 def _thumbnail(image: Pixels) -> bytes:
-    from lab.pictures import as_png, to_picture  # imports streamlit
-
     picture = Image.fromarray(to_picture(image))
     picture.thumbnail((THUMBNAIL, THUMBNAIL))
     return as_png(picture)

@@ -14,7 +14,7 @@ from lab.markup import plain
 from lab.photos.samples import samples
 from lab.photos.uploads import Photo
 from lab.request import Request
-from lab.runs.attack_run import MEMORY, AttackRun
+from lab.runs.attack_run import AttackRun
 from lab.runs.example import example_comparison
 from lab.runs.pool import models
 from lab.runs.relay import Relay
@@ -82,7 +82,7 @@ def show(
     if racing() != polling:
         st.rerun()
     names = called([each.settings for each in requests])
-    transport(requests, names, attacked, nothing_to_do=nothing_to_do)
+    transport(spec, requests, names, attacked, nothing_to_do=nothing_to_do)
     ended = {name: each for name, request in zip(names, requests, strict=True) if (each := contender(request))}
     if not ended:
         return
@@ -103,18 +103,24 @@ def show(
     st.subheader("The way there")
     contest.chart(shown, contenders)
     contest.matrices(spec, shown, contenders)
+    contest.take_away(spec, shown, contenders)
 
 
 def contender(request: Request) -> Contender | None:
-    """The attack that answers a request once it has ended: this session's, or the one that ships."""
+    """The attack that answers a request once it has ended: this session's, a stored one, or the one that ships."""
     run = session().lasting.bouts.get(request)
     if run is None:
-        return example_comparison().get(request)
+        return session().lasting.reopened.get(request) or example_comparison().get(request)
     return Contender(request, run.result) if run.result else None
 
 
 def transport(
-    requests: Sequence[Request], names: Sequence[str], attacked: tuple[Any, Photo | None], *, nothing_to_do: bool
+    spec: ModelSpec,
+    requests: Sequence[Request],
+    names: Sequence[str],
+    attacked: tuple[Any, Photo | None],
+    *,
+    nothing_to_do: bool,
 ) -> None:
     """Run and Stop, and what each attack is doing."""
     bouts, busy = session().lasting.bouts, racing()
@@ -123,7 +129,7 @@ def transport(
     label = f"Run {len(left)} of {len(requests)}" if 0 < len(left) < len(requests) else "Run" if left else "Run again"
     blocked = nothing_to_do or busy or other is not None or not requests or bool(models().problem(requests[0].model))
     with st.container(horizontal=True):
-        asked = (left or requests, *attacked)
+        asked = (spec, requests, left or requests, *attacked)
         st.button(label, disabled=blocked, type="primary", icon=":material/play_arrow:", on_click=start, args=asked)
         st.button("Stop", disabled=not busy, icon=":material/pause:", on_click=stop)
     if nothing_to_do:
@@ -138,8 +144,9 @@ def transport(
         run = bouts.get(request)
         if run and (not run.ended or run.error):
             st.caption(plain(f"{name}: {run.status}"))
-        if run and run.unsaved:
-            st.warning(plain(run.unsaved))
+    relay = session().lasting.relay
+    if relay and relay.unsaved:
+        st.warning(plain(relay.unsaved))
 
 
 def racing() -> bool:
@@ -148,18 +155,21 @@ def racing() -> bool:
     return bool(relay and relay.busy)
 
 
-def start(requests: Sequence[Request], picture: Any, own: Photo | None) -> None:
-    """Run these one after another, from where they are or anew; a second click while some run does nothing."""
+def start(
+    spec: ModelSpec, requests: Sequence[Request], left: Sequence[Request], picture: Any, own: Photo | None
+) -> None:
+    """Run those ``left`` one after another, from where they are or anew; a second click while some run does nothing."""
     if running() or racing():
         return
     bouts = session().lasting.bouts
-    for request in requests:
+    for request in left:
         if request not in bouts or bouts[request].ended:
-            bouts[request] = AttackRun(request, picture, own, memory=MEMORY // MOST)
+            bouts[request] = AttackRun(request, picture, own, together=MOST)
         bouts.move_to_end(request)
     for request in list(bouts)[: -2 * MOST]:
         del bouts[request]
-    session().lasting.relay = Relay([bouts[request] for request in requests])
+    entrants = [bouts[request] if request in left else contender(request) for request in requests]
+    session().lasting.relay = Relay(spec, [each for each in entrants if each])
 
 
 def stop() -> None:
@@ -183,8 +193,8 @@ def open_one(names: Sequence[str], contenders: Sequence[Contender]) -> None:
         to_lab = st.button("Open in the lab", icon=":material/target:")
         to_geometry = st.button("Open in Geometry", icon=":material/architecture:")
     if to_lab or to_geometry:
-        chosen = contenders[list(names).index(name)]
-        if chosen.request in session().lasting.bouts:
+        chosen, lasting = contenders[list(names).index(name)], session().lasting
+        if chosen.request in lasting.bouts or chosen.request in lasting.reopened:
             reopen(chosen.request, chosen.result)
         else:  # what ships is rounded, and for this page only
             prefer(chosen.request)

@@ -18,7 +18,7 @@ from ui.figures.attack import codebook
 from ui.parts.adding import add_a_model, progress_of
 from ui.parts.pictures import show_small
 from ui.shell.address import asked, explain
-from ui.shell.frame import framed
+from ui.shell.frame import framed, go_on
 from ui.shell.session import session
 
 log = logging.getLogger(__name__)
@@ -42,9 +42,7 @@ def main() -> None:
         with st.container(border=True):
             card(model)
     add_a_model()
-    if session().open_lab:
-        session().open_lab = False
-        st.switch_page("pages/attack_lab.py")
+    go_on()
 
 
 def card(spec: ModelSpec) -> None:
@@ -146,7 +144,7 @@ def _is_table(scores: object) -> bool:
 def choose(name: str) -> None:
     """Make a model the lab's choice."""
     session().lasting.kept["model"] = name
-    session().open_lab = True
+    session().go_on = "pages/attack_lab.py"
 
 
 framed(main)

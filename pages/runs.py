@@ -1,12 +1,13 @@
-"""Runs: every attack that has ended, kept on disk; opened again, compared two at a time, deleted.
+"""Runs: every attack and comparison that has ended, kept on disk; opened again, taken along and back, deleted.
 
-The comparison is a dialog, for it is to be seen from wherever in the list the second of the two runs was chosen.
+Two attacks are compared in a dialog, for it is to be seen from wherever in the list the second of them was chosen.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from datetime import datetime
+from functools import partial
 
 import numpy as np
 import streamlit as st
@@ -14,32 +15,33 @@ import streamlit as st
 from jma_core.records import AttackResult
 from lab.archive import OtherVersion
 from lab.curves import curves, distance, left_out, over_passes
+from lab.intake import MOST_BYTES, Refused, take_in
 from lab.links import unknown
 from lab.markup import plain
-from lab.pictures import perturbation_map, to_picture
+from lab.pictures import common_gain, perturbation_map, to_picture
 from lab.request import Request
 from lab.runs.pool import models
 from lab.store import MAX_BYTES, MAX_RUNS, MOMENTS, DamagedRun, Row, store
 from ui.figures import attack as figures
 from ui.parts.pictures import show
-from ui.parts.reopening import obstacle, reopen
+from ui.parts.reopening import obstacle, reopen, reopen_comparison
 from ui.shell.address import asked, explain
-from ui.shell.frame import framed
+from ui.shell.frame import framed, go_on
 from ui.shell.session import session
 
 AT_ONCE = 20
 """Runs that the list shows before one asks for more."""
 SIDES = ("A", "B")
+UPLOAD = "comparison-file"
+"""The key of the widget for files."""
 UNREADABLE = LookupError, DamagedRun, OtherVersion, OSError, sqlite3.Error
 """Why a stored run may not be there to be shown, each with a sentence."""
 
 
 def main() -> None:
     """The page, from top to bottom."""
+    go_on()
     mine = session()
-    if mine.open_lab:
-        mine.open_lab = False
-        st.switch_page("pages/attack_lab.py")
     st.title("Runs")
     explain(unknown(asked(), ()))
     if mine.runs_problem:
@@ -59,12 +61,14 @@ def main() -> None:
         )
     if not rows:
         st.info("No attack has been stored yet. Run one in the Attack lab: when it has ended, it is here.")
+        take_in_files()
         return
     st.write(
         f"Attacks that have ended are kept on this computer, the newest {MAX_RUNS} that fit into "
         f"{MAX_BYTES // 2**20} MB; the oldest go first. Of a long attack the curves are kept whole and the "
         f"pictures of up to {MOMENTS} updates, of one on a large picture fewer."
     )
+    take_in_files()
     chosen = mine.lasting.compared
     chosen[:] = [number for number in chosen if number in {row.id for row in rows}]
     st.header("Stored runs")
@@ -77,22 +81,40 @@ def main() -> None:
         comparison([row for number in chosen for row in rows if row.id == number])
 
 
+def take_in_files() -> None:
+    """The place for a comparison that was downloaded."""
+    with st.expander("A comparison from a file", icon=":material/upload_file:"):
+        st.file_uploader(
+            "A comparison that was downloaded here, or on the page Compare",
+            "npz",
+            key=UPLOAD,
+            on_change=_take_in,
+            max_upload_size=MOST_BYTES // 2**20,
+            help="It is added to the stored runs.",
+        )
+
+
 def card(row: Row) -> None:
     """One run: its pictures, what became of it, and what can be done with it."""
     hurdle = obstacle(row)
     compared = session().lasting.compared
     chosen = row.id in compared
+    together = f"Comparison: {row.attacks} attack{'s' * (row.attacks != 1)}. " if row.attacks else ""
     with st.container(border=True):
         with st.container(horizontal=True, gap="small"):
             st.image(row.original, width=96, alt=f"Original: {row.before}")
             st.image(row.attacked, width=96, alt=f"Attacked: {row.after}")
             with st.container(width=340, gap="small"):
-                st.markdown(f"**{plain(row.before)}** → **{plain(row.after)}**")
+                st.markdown(f"{together}**{plain(row.before)}** → **{plain(row.after)}**")
                 st.caption(outcome(row))
         with st.container(horizontal=True, gap="small"):
             st.button("Open", key=f"open-{row.id}", disabled=bool(hurdle), on_click=_open, args=(row,))
             icon, kind = (":material/check:", "primary") if chosen else (None, "secondary")
-            st.button("Compare", key=f"compare-{row.id}", type=kind, icon=icon, on_click=_choose, args=(row.id,))
+            if row.attacks:
+                file, name = partial(store().file, row.id), f"comparison-{row.id}.npz"
+                st.download_button("Download", file, name, key=f"file-{row.id}", on_click="ignore")
+            else:
+                st.button("Compare", key=f"compare-{row.id}", type=kind, icon=icon, on_click=_choose, args=(row.id,))
             with st.popover("Delete", key=f"ask-{row.id}"):
                 st.write("Delete this run for good?")
                 st.button("Yes, delete it", key=f"delete-{row.id}", type="primary", on_click=_delete, args=(row.id,))
@@ -104,6 +126,8 @@ def card(row: Row) -> None:
 
 def outcome(row: Row) -> str:
     """What a run gave, and when."""
+    if row.attacks:
+        return f"{plain(row.reason)} {plain(row.title)}. {when(row)}."
     reached = "reached" if row.success else f"missed **{plain(row.wanted)}** ({row.reason})"
     passes = f"{row.backward} backward pass{'es' * (row.backward != 1)}"
     return f"Target {reached}. L2 {row.l2:.3f}, {passes}, {row.seconds:.1f} s. {plain(row.title)}. {when(row)}."
@@ -126,7 +150,7 @@ def comparison(pair: list[Row]) -> None:
     except UNREADABLE as error:
         st.error(plain(f"These runs cannot be compared. {error}"))
         return
-    gain = common_gain([result for _, result in results])
+    gain = common_gain((result.original, result.image) for _, result in results)
     for side, row, (_, result), column in zip(SIDES, pair, results, st.columns(2), strict=True):
         with column:
             st.subheader(f"{side}: {plain(row.wanted)}")
@@ -166,12 +190,6 @@ def curves_of(pair: list[Row], results: list[tuple[Request, AttackResult]]) -> N
     right.plotly_chart(figures.norm_chart_of_several(away), key="compared-norms")
 
 
-def common_gain(results: list[AttackResult]) -> float:
-    """The gain at which no perturbation map of these results exceeds its full colour by more than on its own."""
-    changed = [result for result in results if (result.image != result.original).any()]
-    return min((perturbation_map(result.original, result.image)[1] for result in changed), default=1.0)
-
-
 def facts(row: Row, request: Request, result: AttackResult) -> dict[str, str]:
     """A run in the comparison's table."""
     size = result.distortion
@@ -204,11 +222,26 @@ def opened(path: str, number: int, at: str) -> tuple[Request, AttackResult]:
 
 def _open(row: Row) -> None:
     try:
-        reopen(*opened(str(store().path), row.id, row.at))
+        if row.attacks:
+            reopen_comparison(store().comparison(row.id))
+        else:
+            reopen(*opened(str(store().path), row.id, row.at))
     except UNREADABLE as error:
         session().runs_problem = str(error)
     else:
-        session().open_lab = True
+        session().go_on = "pages/compare.py" if row.attacks else "pages/attack_lab.py"
+
+
+def _take_in() -> None:
+    """Add the comparison in the file to the stored runs, or say why not."""
+    if (file := st.session_state[UPLOAD]) is None:
+        return
+    try:
+        store().add_comparison(*take_in(file.getvalue(), models().specs))
+    except (Refused, OtherVersion) as error:
+        session().runs_problem = str(error)
+    except (OSError, sqlite3.Error) as error:
+        session().runs_problem = f"The comparison could not be stored: {error}"
 
 
 def _choose(number: int) -> None:

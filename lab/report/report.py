@@ -102,7 +102,7 @@ def report(
         measures=_measures(result, files.end),
         verdicts=[(file, "✓ yes" if v.survives else "✗ no", v.reads, v.margin) for file, v in files.verdicts.items()],
         files=files.about,
-        facts=list(_facts(spec, facts).items()),
+        facts=list(_facts(spec, request, facts).items()),
     )
 
 
@@ -110,9 +110,9 @@ def _pictures(spec: ModelSpec, request: Request, result: AttackResult, end: Atta
     signed, gain = perturbation_map(result.original, result.image)
     which = "Attacked, as saved in 8 bits" if request.canvas.native else "Attacked, as the network sees it in 8 bits"
     return [
-        _figure(to_picture(result.original), f"Original: {spec.encoding.names(result.decoded_before)}"),
-        _figure(to_picture(end.image), f"{which}: {spec.encoding.names(end.decoded)}"),
-        _figure(signed, f"Perturbation, in full precision: × {gain:.0f}, blue darker, orange brighter"),
+        figure(to_picture(result.original), f"Original: {spec.encoding.names(result.decoded_before)}"),
+        figure(to_picture(end.image), f"{which}: {spec.encoding.names(end.decoded)}"),
+        figure(signed, f"Perturbation, in full precision: × {gain:.0f}, blue darker, orange brighter"),
     ]
 
 
@@ -130,12 +130,12 @@ def _moment(
     worst = encoding.margins(step.logits, target).min()
     said = f"Update {step.number}: L2 {step.l2:.3f}, worst margin {worst:.3g} ({encoding.unit})"
     return (
-        _figure(to_picture(step.image), f"{said}; reads as {encoding.names(step.decoded)}", MOMENT_SIDE),
-        _figure(signed, f"its perturbation × {gain:.0f}", MOMENT_SIDE),
+        figure(to_picture(step.image), f"{said}; reads as {encoding.names(step.decoded)}", MOMENT_SIDE),
+        figure(signed, f"its perturbation × {gain:.0f}", MOMENT_SIDE),
     )
 
 
-def _figure(picture: NDArray[np.uint8], caption: str, side: int = SIDE) -> Figure:
+def figure(picture: NDArray[np.uint8], caption: str, side: int = SIDE) -> Figure:
     """A picture (H, W, 3), scaled down if a side is longer."""
     image = Image.fromarray(picture)
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
@@ -194,16 +194,22 @@ def _measures(result: AttackResult, end: AttackResult) -> list[list[str]]:
     ]
 
 
-def _facts(spec: ModelSpec, facts: Mapping[str, Any]) -> dict[str, str]:
-    asked = facts["request"]
-    native, region = asked["canvas"]["native"], asked["canvas"]["region"]
+def of_request(spec: ModelSpec, request: Request) -> dict[str, str]:
+    """What an attack was made of, its settings aside, in words."""
+    native, region = request.canvas.native, request.canvas.region
     return {
-        "model": f"{spec.title} ({asked['model']})",
-        "weights": f"sha256 {facts['weights_sha256']}" if facts["weights_sha256"] else "digest not stated",
-        "photo": f"sha256 {asked['photo']}",
+        "model": f"{spec.title} ({request.model})",
+        "weights": f"sha256 {spec.sha256}" if spec.sha256 else "digest not stated",
+        "photo": f"sha256 {request.photo}",
         "attacked": "the photo at its own size" if native else "the picture that the network sees",
         "may change": "all pixels" if region is None else "left, top, right, bottom " + ", ".join(map(str, region)),
-        **{key.replace("_", " "): str(value) for key, value in asked["settings"].items()},
+    }
+
+
+def _facts(spec: ModelSpec, request: Request, facts: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        **of_request(spec, request),
+        **{key.replace("_", " "): str(value) for key, value in request.settings.told().items()},
         "ended": facts["reason"],
         "updates": str(facts["n_it"]),
         "passes": f"{facts['forward']} forward, {facts['backward']} backward",

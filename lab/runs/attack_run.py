@@ -41,8 +41,9 @@ class AttackRun:
     """
 
     def __init__(
-        self, request: Request, picture: NDArray[np.uint8], own: Photo | None = None, *, memory: int = MEMORY
+        self, request: Request, picture: NDArray[np.uint8], own: Photo | None = None, *, together: int = 1
     ) -> None:
+        """One of so many that are run ``together`` shares their memory, and is stored with them: see Relay."""
         self.request = request
         self.own = own
         """The photo that it attacks, if that is the user's own: it stays on offer as long as the attack."""
@@ -52,7 +53,8 @@ class AttackRun:
         """Why it is not among the stored runs although it has ended, for people."""
         self._spec: ModelSpec | None = None
         self._picture = picture
-        self._kept = max(2, memory // (4 * max(1, picture.size)))
+        self._kept = max(2, MEMORY // together // (4 * max(1, picture.size)))
+        self._alone = together == 1
         self._taken = History(self._kept)
         self._attack: Attack | None = None
         self._to_the_end = False
@@ -82,6 +84,11 @@ class AttackRun:
     def ended(self) -> bool:
         """Whether there is nothing left to do."""
         return self.result is not None or bool(self.error)
+
+    @property
+    def outcome(self) -> AttackResult | None:
+        """What it ended with, unless it was cancelled."""
+        return None if self._cancelled.is_set() else self.result
 
     @property
     def busy(self) -> bool:
@@ -148,7 +155,7 @@ class AttackRun:
                 with turnstile.turn(self, self._pause) as mine:
                     if mine:
                         left = self._drive(loaded, left)
-            if self.result and not self._cancelled.is_set():
+            if self.result and self._alone and not self._cancelled.is_set():
                 self._save(self.result)
         except Exception as error:  # a thread has nobody above it: tell the user, and the log
             log.exception("An attack broke off")

@@ -291,7 +291,8 @@ def test_a_comparison_comes_back_with_its_changes_rounded(
     missed = replace(finished, original=first.original, image=first.original, steps=())
     asked = request_for(), request_for(photo="other")
     given = [Contender(asked[0], first, Saved(1.5, True)), Contender(asked[1], missed)]
-    one, other = unpack_comparison(pack_comparison(given))
+    (one, other), weights = unpack_comparison(pack_comparison(given, "abc", small=True))
+    assert weights == "abc"
     assert (one.request, other.request) == asked
     assert (one.saved, other.saved) == (Saved(1.5, True), None)
     np.testing.assert_array_equal(one.result.original, first.original)
@@ -305,10 +306,27 @@ def test_a_comparison_comes_back_with_its_changes_rounded(
     np.testing.assert_array_equal(one.result.trace.l2, first.trace.l2)
 
 
+def test_a_comparison_that_is_stored_keeps_its_results_bit_for_bit(
+    finished: AttackResult, request_for: Callable[..., Request]
+) -> None:
+    shifted = replace(finished, original=finished.original + np.float32(1e-4))
+    given = [Contender(request_for(settings=Settings(kappa=kappa)), shifted) for kappa in (0.0, 1.0)]
+    every, _ = unpack_comparison(pack_comparison(given))
+    for each in every:
+        for name in ("original", "image", "logits", "curve"):
+            np.testing.assert_array_equal(getattr(each.result, name), getattr(shifted, name))
+        assert len(each.result.steps) == len(shifted.steps) > 0
+        for stored, step in zip(each.result.steps, shifted.steps, strict=True):
+            change = step.image - shifted.original
+            bound = np.abs(change).max() * (0.5 / LEVELS + 2**-10)
+            np.testing.assert_allclose(stored.image, step.image, atol=float(bound) + 1e-7)
+            np.testing.assert_array_equal(stored.logits, step.logits)
+
+
 def test_the_comparison_that_ships_is_the_one_that_the_page_proposes_and_is_small() -> None:
     data = (ASSETS / "comparison.npz").read_bytes()
     assert len(data) < 1.4 * 2**20
-    shipped, spec = unpack_comparison(data), MODELS[DEFAULT]
+    (shipped, _), spec = unpack_comparison(data), MODELS[DEFAULT]
     assert [each.request.settings for each in shipped] == first_attacks(spec.encoding.name)
     example, _ = unpack((ASSETS / "example.npz").read_bytes())
     assert {(each.request.model, each.request.photo, each.request.target) for each in shipped} == {

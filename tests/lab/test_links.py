@@ -287,12 +287,24 @@ def test_a_comparison_survives_its_address() -> None:
     assert (attacks, problems) == (others, [])
 
 
-def test_a_comparison_has_no_more_attacks_than_fit_none_twice_and_none_of_another_encoding() -> None:
+def test_an_attack_may_stand_in_an_address_twice_with_other_settings() -> None:
+    spec = MODELS["gtsrb-onehot"]
+    asked = [Settings.of("ddn", steps=7), Settings.of("fmn"), Settings.of("ddn", steps=9), Settings.of("ddn")]
+    photo = next(iter(samples(spec.samples)))
+    link = to_comparison([Request(spec.name, photo, 3, each) for each in asked], spec, 3)
+    assert link == {
+        "model": ["gtsrb-onehot"], "attacks": ["ddn,fmn,ddn,ddn"], "ddn.steps": ["7"], "ddn-2.steps": ["9"],
+    }  # fmt: skip
+    assert from_comparison(link, MODELS)[1:] == (asked, [])
+
+
+def test_a_comparison_has_no_more_attacks_than_fit_none_twice_alike_and_none_of_another_encoding() -> None:
     every = ",".join(OFFERED)
     _, attacks, problems = from_comparison({"attacks": [every]}, MODELS)
     assert len(attacks) == 8
     assert problems[0].startswith("**attacks** names ")
-    twice = from_comparison({"model": ["gtsrb-onehot"], "attacks": ["ddn,ddn,ml_cw"]}, MODELS)
-    assert [each.attack for each in twice[1]] == ["ddn"]
-    assert "ml_cw" in twice[2][0].replace("&#95;", "_")
+    _, attacks, problems = from_comparison({"model": ["gtsrb-onehot"], "attacks": ["ddn,ddn,ml_cw"]}, MODELS)
+    assert [each.attack for each in attacks] == ["ddn"]
+    assert "ml_cw" in problems[0].replace("&#95;", "_")
+    assert problems[1] == "**attacks** names “ddn” twice with equal settings: it stands there once."
     assert from_comparison({"attack": ["ddn"]}, MODELS)[2] == ["“attack”: this page has nothing of this name."]

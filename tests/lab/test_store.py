@@ -29,6 +29,7 @@ from jma_core.metrics import distortion
 from jma_core.records import Trace
 from lab import store as module
 from lab.archive import OtherVersion, pack
+from lab.comparison import Contender, table
 from lab.request import Request, Settings
 from lab.store import DamagedRun, Row, Store, data_folder, store
 from models.cards import ModelSpec
@@ -131,18 +132,76 @@ def test_an_attack_on_the_largest_pictures_stays_within_some_megabytes(
     assert kept.path.stat().st_size < 30 * 2**20
 
 
+@pytest.fixture
+def compared(finished: AttackResult, request_for: Callable[..., Request]) -> list[Contender]:
+    """The small attack, one that ended farther away, and one that missed."""
+    image = np.clip(2 * finished.image - finished.original, 0, 1)
+    farther = replace(finished, image=image, distortion=distortion(finished.original, image), seconds=2.5)
+    missed = replace(finished, success=False, logits=finished.logits_before, decoded=finished.decoded_before)
+    asked = [request_for(target=int(finished.target), settings=Settings.of(each)) for each in ("fmn", "lazy", "ddn")]
+    return [Contender(*each) for each in zip(asked, (farther, finished, missed), strict=True)]
+
+
+def test_a_comparison_is_one_entry_that_says_who_came_nearest(kept: Store, compared: list[Contender]) -> None:
+    kept.add_comparison(SPEC, compared)
+    (row,) = kept.rows()
+    nearest = compared[1].result
+    assert (row.attacks, row.success, row.l2) == (3, True, nearest.distortion.l2)
+    assert row.reason.startswith(f"JMA came nearest, at L2 {nearest.distortion.l2:.3f} ")
+    assert row.backward == sum(each.result.backward for each in compared)
+    assert row.seconds == sum(each.result.seconds for each in compared)
+    thumbnail = np.asarray(Image.open(io.BytesIO(row.attacked)))
+    np.testing.assert_allclose(thumbnail, nearest.image.transpose(1, 2, 0) * 255, atol=0.5001)
+    with pytest.raises(OtherVersion):
+        kept.get(row.id)
+
+
+def test_a_comparison_comes_back_with_its_attacks_as_they_were(kept: Store, compared: list[Contender]) -> None:
+    kept.add_comparison(SPEC, compared)
+    for before, after in zip(compared, kept.comparison(1), strict=True):
+        assert after.request == before.request
+        assert table(SPEC, [after]) == table(SPEC, [before])
+        for name in ("original", "image", "logits", "logits_before", "curve"):
+            np.testing.assert_array_equal(getattr(after.result, name), getattr(before.result, name))
+        np.testing.assert_equal(asdict(after.result.trace), asdict(before.result.trace))
+
+
+def test_of_many_long_attacks_each_keeps_a_few_moments(
+    kept: Store, finished: AttackResult, request_for: Callable[..., Request]
+) -> None:
+    long = tuple(replace(finished.steps[0], number=v, iteration=v) for v in range(1, 201))
+    result = replace(finished, steps=long, trace=Trace.of(long), update=78)
+    names = ("lazy", "fmn", "ddn")
+    every = [Contender(request_for(settings=Settings.of(name)), result) for name in names]
+    kept.add_comparison(SPEC, every)
+    for each in kept.comparison(1):
+        numbers = [step.number for step in each.result.steps]
+        assert {1, 78, 200} <= set(numbers)
+        assert len(numbers) <= module.MOMENTS // 2 + 2
+        assert len(each.result.trace) == 200
+
+
+def test_a_file_from_before_there_were_comparisons_is_read_and_then_takes_one(
+    kept: Store, add: Callable[..., None], compared: list[Contender]
+) -> None:
+    add(kept, 1.0)
+    changed("ALTER TABLE runs DROP COLUMN attacks")(kept.path)
+    assert [row.attacks for row in kept.rows()] == [0]
+    assert marks(kept) == [1.0]
+    kept.add_comparison(SPEC, compared)
+    assert [row.attacks for row in kept.rows()] == [3, 0]
+    assert kept.get(1)[0].settings.max_seconds == 1.0
+    assert kept.aside() == {}
+
+
 def test_the_oldest_make_room_by_number_and_by_size(
-    kept: Store,
-    add: Callable[..., None],
-    monkeypatch: pytest.MonkeyPatch,
-    finished: AttackResult,
-    request_for: Callable[..., Request],
+    kept: Store, add: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MAX_RUNS", 3)
     for mark in (1.0, 2.0, 3.0, 4.0):
         add(kept, mark)
     assert marks(kept) == [4.0, 3.0, 2.0]
-    size = len(pack(request_for(), replace(finished, steps=module._thinned(finished))))
+    size = len(kept.file(kept.rows()[0].id))
     monkeypatch.setattr(module, "MAX_BYTES", int(2.5 * size))
     add(kept, 5.0)
     assert marks(kept) == [5.0, 4.0]

@@ -9,6 +9,7 @@ import pytest
 
 from lab.comparison import COLUMNS
 from lab.request import Settings
+from lab.store import store
 from models.registry import MODELS
 from tests.markdown import seen
 from tests.pages.page import Page
@@ -61,6 +62,9 @@ def test_attacks_run_one_after_another_with_their_settings_and_are_compared(ran:
     assert len(ran.get("plotly_chart")) == 3
     assert ran.says("Without a hit: PGD.")
     assert ran.labelled("Run again")
+    row = store().rows()[0]
+    assert row.attacks == 3
+    assert [each.request for each in store().comparison(row.id)] == requests
 
 
 def test_what_has_ended_stays_when_attacks_are_added_and_only_the_new_ones_run(ran: Page) -> None:
@@ -138,3 +142,20 @@ def test_what_an_address_asks_for_in_vain_is_explained() -> None:
     assert at.widget("multiselect", "Attacks").value == ["ddn"]
     at.press("Dismiss")
     assert not at.warning
+
+
+def test_an_attack_stands_there_once_more_with_other_settings_but_not_with_the_same() -> None:
+    at = Page("compare", **dict(part.split("=") for part in QUERY.split("&"))).run().loaded()
+    at.widget("menu_button", "Once more").click("ddn").run().intact()
+    assert at.widget("multiselect", "Attacks").value == ["ddn", "pgd", "ddn-2"]
+    (warning,) = at.warning
+    assert "apart (2)” has the same settings as “DDN: " in seen(warning.value)
+    assert link(at) == QUERY, "the second is left out"
+    assert at.number_input(key="contest-ddn-2-steps").value == 12
+    at.number_input(key="contest-ddn-2-steps").set_value(20).run().intact()
+    assert not at.warning
+    assert link(at) == QUERY.replace("ddn,pgd", "ddn,pgd,ddn") + "&ddn-2.steps=20"
+    again = Page("compare", **dict(part.split("=") for part in link(at).split("&"))).run().loaded()
+    assert again.widget("multiselect", "Attacks").value == ["ddn", "pgd", "ddn-2"]
+    again.widget("multiselect", "Attacks").set_value(["ddn", "pgd"]).run().intact()
+    assert link(again) == QUERY

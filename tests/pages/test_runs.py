@@ -16,12 +16,14 @@ from PIL import Image
 
 from jma_core.records import FREE
 from lab.archive import unpack
+from lab.comparison import Contender, called
 from lab.markup import plain
 from lab.photos.samples import samples
 from lab.photos.uploads import Photo, read_photo
 from lab.pictures import BLUE, MIDDLE, ORANGE, perturbation_map, to_picture
 from lab.request import Canvas, Request, Settings
 from lab.runs.attack_run import AttackRun
+from lab.runs.example import example_comparison
 from lab.runs.pool import models
 from lab.store import Store, store
 from models.registry import DEFAULT, MODELS
@@ -262,6 +264,63 @@ def test_what_was_deleted_in_another_tab_is_explained(attack: Callable[..., Atta
         "This run is not there any more: it was deleted, or made room for newer ones."
     ]
     assert [each.key for each in at.main.button if each.key.startswith("open")] == ["open-1"]
+
+
+@pytest.fixture
+def compared(kept: Store) -> list[Contender]:
+    """Three attacks of the comparison that ships, on another model's page, stored."""
+    contenders = [replace(each, saved=None) for each in list(example_comparison().values())[1:4]]
+    kept.add_comparison(MODELS[DEFAULT], contenders)
+    return contenders
+
+
+def test_a_comparison_is_one_entry_and_opens_on_compare_in_a_new_session(compared: list[Contender]) -> None:
+    at = open_page()
+    assert at.says("Comparison: 3 attacks. **cat** → **flowers**")
+    assert at.says("Refined came nearest, at L2 ")
+    assert not [each.key for each in at.button if each.key.startswith("compare")]
+    check(at.button(key="open-1").click().run(), "Compare")
+    at = check(at.switch_page("pages/compare.py").run(), "Compare")
+    names = called([each.request.settings for each in compared])
+    frame = at.dataframe[0].value
+    assert frame["Attack"].tolist() == names
+    for title, value in (("L2", lambda each: each.distortion.l2), ("Seconds", lambda each: each.seconds)):
+        assert frame[title].tolist() == [value(each.result) for each in compared]
+    assert list(session_of(at).lasting.reopened) == [each.request for each in compared]
+    assert at.labelled("Run again")
+    assert {"Report (HTML)", "Comparison (NPZ)"} <= {each.label for each in at.get("download_button")}
+
+
+def test_a_comparison_on_a_photo_that_is_gone_opens_with_the_picture_that_was_attacked(kept: Store) -> None:
+    gone = [
+        replace(each, request=replace(each.request, photo="0" * 64))
+        for each in list(example_comparison().values())[1:3]
+    ]
+    kept.add_comparison(MODELS[DEFAULT], gone)
+    at = open_page()
+    at.button(key="open-1").click().run()
+    at = check(at.switch_page("pages/compare.py").run(), "Compare")
+    restored = session_of(at).lasting.restored
+    assert {each.photo for each in session_of(at).lasting.reopened} == {restored.digest}
+    picture = MODELS[DEFAULT].preprocessing(restored.image)
+    np.testing.assert_array_equal(picture, to_picture(gone[0].result.original))
+    assert len(at.dataframe[0].value) == 2
+
+
+def test_a_comparison_comes_back_from_its_file_and_a_bad_file_is_explained(
+    compared: list[Contender], kept: Store
+) -> None:
+    data = kept.file(1)
+    at = open_page()
+    at.get("file_uploader")[0].set_value(("comparison.npz", data, "application/octet-stream"))
+    at = check(at.run(), "Runs")
+    assert not at.error
+    assert [row.attacks for row in kept.rows()] == [3, 3]
+    assert [each.request for each in kept.comparison(2)] == [each.request for each in compared]
+    at.get("file_uploader")[0].set_value(("comparison.npz", data[: len(data) // 2], "application/octet-stream"))
+    at = check(at.run(), "Runs")
+    assert [each.value for each in at.error] == ["This file is damaged, or is not a comparison of JMA Lab's."]
+    assert len(kept.rows()) == 2
 
 
 def test_two_runs_are_compared_at_one_gain(attack: Callable[..., AttackRun], kept: Store) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 import streamlit as st
 
+from jma_core.attacks.registry import Entry, Value
 from lab.comparison import (
+    AGAIN,
     MOST,
+    STAR,
     Contender,
     Saved,
     angles,
@@ -17,6 +21,8 @@ from lab.comparison import (
     as_csv,
     as_latex,
     as_markdown,
+    attack_of,
+    entries,
     first_attacks,
     margins,
     table,
@@ -24,57 +30,105 @@ from lab.comparison import (
     verdict,
     winners,
 )
+from lab.links import to_comparison
 from lab.markup import plain
-from lab.request import Settings, offered
+from lab.request import OFFERED, Settings, offered
 from lab.runs.measurements import Measurements, failed
 from lab.runs.pool import models
+from lab.store import comparison_file
 from models.cards import ModelSpec
+from models.encodings import Prediction
 from ui.figures import comparison as figures
 from ui.parts import downloads
 from ui.parts.controls import choose_setting
+from ui.shell.address import whole
 from ui.shell.cached import fingerprint
-from ui.shell.session import keep, kept, photos
+from ui.shell.session import keep, kept, photos, session
 
-STAR = " ★"
+OPENED = "contest-settings"
+"""The key of what the attacks' settings are folded into."""
 _saving = Measurements(most=2 * MOST)
 """Files of the attacks' ends: in a thread of their own, since each takes some passes of the network."""
 
 
 def choose_attacks(target: str, common: dict[str, float]) -> list[Settings]:
-    """Up to MOST attacks that can be asked for a target of this kind, each with its settings."""
+    """Up to MOST attacks that can be asked for a target of this kind, each with its settings, no two alike."""
     fits = offered(target)
     first = {each.attack: dict(each.own) for each in first_attacks(target)}
     key = keep(chosen_key(target), list(first))
-    chosen = st.multiselect(
+    chosen = choose_entries(key, fits)
+    problems, asked = st.container(), dict[Settings, str]()
+    with st.expander("Settings of these attacks", key=OPENED, on_change="rerun"):
+        for entry in chosen:
+            settings = Settings.of(attack_of(entry), **common, **choose_own(entry, first.get(attack_of(entry), {})))
+            if settings in asked:
+                same = f"“{titled(entry)}” has the same settings as “{titled(asked[settings])}”"
+                problems.warning(plain(f"{same}, so that only one of them runs. Change them below."))
+            asked.setdefault(settings, entry)
+    return list(asked)
+
+
+def choose_entries(key: str, fits: Mapping[str, Entry]) -> list[str]:
+    """Attacks, and some of them once more: the names of their entries, in the order in which they run."""
+    chosen: list[str] = kept(key)
+    more = {name: [entry for entry in chosen if attack_of(entry) == name != entry] for name in fits}
+    st.multiselect(
         "Attacks",
-        list(fits),
-        kept(key),
-        format_func=lambda name: fits[name].title,
+        [entry for name in fits for entry in (name, *more[name])],
+        chosen,
+        format_func=titled,
         key=key,
         max_selections=MOST,
         help=f"Up to {MOST}. They run one after another, in this order.",
     )
-    asked = []
-    with st.expander("Settings of these attacks"):
-        for name in chosen:
-            entry = fits[name]
-            st.markdown(f"**{plain(entry.title)}**")
-            st.caption(plain(f"{entry.summary} {entry.source}."))
-            own = {}
-            if entry.settings:
-                columns = st.columns(min(4, len(entry.settings)))
-                for i, setting in enumerate(entry.settings):
-                    with columns[i % len(columns)]:
-                        begin = first.get(name, {}).get(setting.name)
-                        own[setting.name] = choose_setting(own_key(name, setting.name), setting, begin)
-            asked.append(Settings.of(name, **common, **own))
-    return asked
+    if 0 < len(chosen) < MOST:
+        st.menu_button(
+            "Once more",
+            list(dict.fromkeys(map(attack_of, chosen))),
+            key=f"{key}-more",
+            icon=":material/add:",
+            help="One of these attacks again, with other settings.",
+            format_func=titled,
+            on_click=_repeat,
+            args=(key,),
+        )
+    return chosen
+
+
+def _repeat(key: str) -> None:
+    """Add an attack once more, with the settings that it has, and open them."""
+    attack, chosen, values = st.session_state[f"{key}-more"], kept(key), session().lasting.kept
+    entry = next(each for each in entries([attack] * (MOST + 1)) if each not in chosen)
+    st.session_state[key] = [*chosen, entry]
+    st.session_state[OPENED] = True
+    for setting in OFFERED[attack].settings:
+        st.session_state[own_key(entry, setting.name)] = values[own_key(attack, setting.name)]
+
+
+def titled(entry: str) -> str:
+    """What an entry is called in the picker."""
+    attack, _, number = entry.partition(AGAIN)
+    return OFFERED[attack].title + (f" ({number})" if number else "")
+
+
+def choose_own(entry: str, first: Mapping[str, Value]) -> dict[str, Value]:
+    """An attack's own settings, which begin with the values ``first``."""
+    attack = OFFERED[attack_of(entry)]
+    st.markdown(f"**{plain(titled(entry))}**")
+    st.caption(plain(f"{attack.summary} {attack.source}."))
+    own = {}
+    columns = st.columns(min(4, len(attack.settings))) if attack.settings else []
+    for i, setting in enumerate(attack.settings):
+        with columns[i % len(columns)]:
+            own[setting.name] = choose_setting(own_key(entry, setting.name), setting, first.get(setting.name))
+    return own
 
 
 def widgets(target: str, asked: Sequence[Settings]) -> dict[str, Any]:
     """The values of the widgets that show these attacks, by key."""
-    own = {own_key(each.attack, name): value for each in asked for name, value in each.own}
-    return {chosen_key(target): [each.attack for each in asked]} | own
+    named = entries([each.attack for each in asked])
+    own = {own_key(entry, name): value for entry, each in zip(named, asked, strict=True) for name, value in each.own}
+    return {chosen_key(target): named} | own
 
 
 def chosen_key(target: str) -> str:
@@ -82,9 +136,9 @@ def chosen_key(target: str) -> str:
     return f"contest-{target}"
 
 
-def own_key(attack: str, name: str) -> str:
-    """The key of the widget of one of an attack's own settings."""
-    return f"contest-{attack}-{name}"
+def own_key(entry: str, name: str) -> str:
+    """The key of the widget of one of an entry's own settings."""
+    return f"contest-{entry}-{name}"
 
 
 def saved(contender: Contender) -> Future[Saved] | None:
@@ -173,3 +227,18 @@ def matrices(spec: ModelSpec, names: Sequence[str], contenders: Sequence[Contend
         st.subheader("Angles between perturbations")
         st.plotly_chart(figures.angles_matrix(names, angles(contenders)), key="contest-angles")
         st.caption("In degrees: 0 for the same direction, 90 for directions that have nothing in common.")
+
+
+def take_away(spec: ModelSpec, names: Sequence[str], contenders: Sequence[Contender]) -> None:
+    """The comparison as files."""
+    st.subheader("Take it with you")
+    requests, first = [each.request for each in contenders], contenders[0].result
+    seen = spec.encoding.answering(Prediction(first.logits_before, first.decoded_before))
+    link = whole(to_comparison(requests, spec, spec.encoding.proposed(seen)))
+    name, credit = downloads.file_name(requests[0], "compared"), downloads.credit(requests[0])
+    with st.container(horizontal=True):
+        page = partial(downloads.comparison_html, spec, names, contenders, credit, link)
+        st.download_button("Report (HTML)", page, f"{name}.html", "text/html", on_click="ignore")
+        file = partial(comparison_file, spec, contenders)
+        st.download_button("Comparison (NPZ)", file, f"{name}.npz", on_click="ignore")
+    st.caption("A comparison that has ended is kept on the page Runs, which also takes such a file.")

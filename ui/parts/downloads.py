@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from importlib.metadata import version
@@ -19,9 +20,11 @@ from PIL import Image
 from jma_core import __version__
 from jma_core.records import AttackResult
 from lab.archive import for_json
+from lab.comparison import Contender
 from lab.photos.samples import samples
 from lab.photos.uploads import Photo, PhotoError, read_photo
 from lab.pictures import as_png, to_picture
+from lab.report.comparison import comparison_report
 from lab.report.report import Files, Verdict, report
 from lab.request import Request, inside
 from lab.runs.pool import models
@@ -138,6 +141,13 @@ def html(request: Request, result: AttackResult, files: Files, photo: str) -> st
     return report(spec, request, result, files, photo, facts(spec, request, result), datetime.now().astimezone())
 
 
+def comparison_html(
+    spec: ModelSpec, names: Sequence[str], contenders: Sequence[Contender], photo: str, link: str
+) -> str:
+    """A comparison as one HTML file; ``link`` is its address."""
+    return comparison_report(spec, names, contenders, photo, versions(), link, datetime.now().astimezone())
+
+
 def facts(spec: ModelSpec, request: Request, result: AttackResult) -> dict[str, Any]:
     """What the JSON record holds: null for what is not finite, as the PSNR of an unchanged image."""
     told = {
@@ -152,16 +162,21 @@ def facts(spec: ModelSpec, request: Request, result: AttackResult) -> dict[str, 
         "backward": result.backward,
         "seconds": round(result.seconds, 3),
         "distortion": asdict(result.distortion),
-        "versions": {"jma_core": __version__} | {name: version(name) for name in ("torch", "timm", "numpy", "scipy")},
+        "versions": versions(),
         "weights_sha256": spec.sha256,
     }
     return for_json(told)
 
 
-def file_name(request: Request) -> str:
-    """What the files of an attack are called, without what comes after the dot: photo and model."""
+def versions() -> dict[str, str]:
+    """Those of what computes."""
+    return {"jma_core": __version__} | {name: version(name) for name in ("torch", "timm", "numpy", "scipy")}
+
+
+def file_name(request: Request, what: str = "attacked") -> str:
+    """What the files of an attack are called, without what comes after the dot: photo, model and ``what`` was done."""
     photo = photos(models().specs[request.model].samples).get(request.photo)
-    called = f"{Path(photo.name).stem if photo else 'photo'}-{request.model}-attacked"
+    called = f"{Path(photo.name).stem if photo else 'photo'}-{request.model}-{what}"
     return re.sub(r"[^\w.-]+", "-", called)
 
 

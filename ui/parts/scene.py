@@ -22,7 +22,7 @@ from models.encodings import Prediction, Target
 from ui.parts.controls import choose_model, choose_photo
 from ui.parts.pictures import show
 from ui.shell.cached import predict
-from ui.shell.session import runs
+from ui.shell.session import runs, session
 
 ANY = "photos"
 """The samples of networks for photos of all sorts."""
@@ -71,7 +71,7 @@ def strangeness(spec: ModelSpec, photo: Photo) -> str:
 
 def first_sight(spec: ModelSpec, digest: str, picture: Any) -> Prediction | None:
     """What the model says of the photo: from a stored attack, or from the network once it is loaded; else None."""
-    for run in runs().values():
+    for run in (*runs().values(), *session().lasting.reopened.values()):
         asked = run.request
         if run.result and not asked.canvas.native and (asked.model, asked.photo) == (spec.name, digest):
             return spec.encoding.answering(Prediction(run.result.logits_before, run.result.decoded_before))

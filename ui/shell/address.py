@@ -66,14 +66,23 @@ def follow(request: Request, spec: ModelSpec, now: Prediction) -> None:
     publish(to_link(request, spec, spec.encoding.proposed(now)), request, spec)
 
 
+def written(link: Query) -> str:
+    """A query as it is written, with its question mark; nothing if it asks for nothing."""
+    return "?" + urlencode(link, doseq=True, safe=",") if link else ""
+
+
+def whole(link: Query) -> str:
+    """The address of this page with a query."""
+    page = (st.context.url or "").partition("?")[0].rstrip("/")
+    return page + "/" * (not urlsplit(page).path) + written(link)
+
+
 def publish(link: Query, request: Request, spec: ModelSpec) -> None:
     """Write a query into the address bar, and offer it as a link. ``request`` has the photo that it asks for."""
-    query = "?" + urlencode(link, doseq=True, safe=",") if link else ""
     session().lasting.followed = link
-    replace(query)
+    replace(written(link))
     with st.popover("Link to this choice", icon=":material/link:", width="stretch"):
         if request.photo not in sample_names(spec).values():
             st.caption("A link cannot carry a photo of your own, nor what is wanted of it: this one has the rest.")
-        page = (st.context.url or "").partition("?")[0].rstrip("/")
-        st.code(page + "/" * (not urlsplit(page).path) + query, language=None, wrap_lines=True)
+        st.code(whole(link), language=None, wrap_lines=True)
         st.caption("It restores the model, the photo, the labels and the settings.")

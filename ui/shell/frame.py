@@ -60,6 +60,14 @@ def frame() -> None:
     _name_on_leaving(data=(COOKIE, tab), key="tab-token", height=0)
 
 
+def go_on() -> None:
+    """Leave for the page that something on this one has opened, if it has."""
+    mine = session()
+    if page := mine.go_on:
+        mine.go_on = ""
+        st.switch_page(page)
+
+
 def framed(main: Callable[[], None]) -> None:
     """Run a page's ``main`` inside the frame.
 

@@ -12,6 +12,7 @@ import streamlit as st
 
 from jma_core.attacks.registry import Group
 from jma_core.records import FREE
+from lab.comparison import Contender
 from lab.links import Query
 from lab.photos.samples import samples
 from lab.photos.uploads import Photo
@@ -36,6 +37,8 @@ class Lasting:
     """The attacks, oldest first."""
     bouts: OrderedDict[Request, AttackRun] = field(default_factory=OrderedDict)
     """The attacks of the page Compare, oldest first."""
+    reopened: dict[Request, Contender] = field(default_factory=dict)
+    """Those of the stored comparison that was opened last."""
     relay: Relay | None = None
     """What runs those."""
     upload: Photo | None = None
@@ -84,8 +87,8 @@ class Session:
     """Digests of the parcels that the player has got."""
     found: ModelSpec | str | None = None
     """The model that was looked up, or why there is none."""
-    open_lab: bool = False
-    """Whether the page is to go on to the attack lab."""
+    go_on: str = ""
+    """The file of the page to go on to."""
     runs_problem: str = ""
     """What went wrong with a stored attack, in a sentence."""
     more_runs: int = 0
