@@ -131,5 +131,5 @@ def chosen(pictures: Pictures, there: Source) -> Iterator[tuple[str, str]]:
         if pictures.part in ("", part_of(digest)):
             yield name, digest
             taken += 1
-        if taken == pictures.take:
-            return
+            if taken == pictures.take:
+                return

@@ -213,7 +213,8 @@ def read_plan(path: Path, folder: str = "") -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise SweepError(f"{path} cannot be read as a plan: {said(error)}.") from error
     if folder:
-        content["pictures"] = {**_table(content.get("pictures", {})), "folder": str(Path(folder).resolve())}
+        pictures = _table(content.get("pictures", {})) | {"folder": str(Path(folder).resolve())}
+        content["pictures"] = {name: each for name, each in pictures.items() if name != "samples"}
     return content
 
 

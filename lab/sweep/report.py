@@ -19,6 +19,7 @@ import duckdb
 import numpy as np
 
 from lab.comparison import LATEX
+from lab.sweep.plan import SweepError
 from lab.sweep.statistics import Paired, optimality, paired
 from lab.sweep.store import Sweep, written
 
@@ -93,6 +94,8 @@ class Results:
     def __init__(self, folder: Path) -> None:
         """Raises SweepError when there is no sweep, or nothing is finished."""
         sweep = Sweep(folder)
+        if len(sweep.missing()) == sweep.shards:
+            raise SweepError(f"Nothing is finished in {folder} yet.")
         self.total = sweep.units
         self._base = duckdb.connect()
         files = str(folder / "shards" / "*.parquet").replace("'", "''")
@@ -137,7 +140,8 @@ class Results:
                 yield Table(title, ["attack", "against", "wins", "ties", "losses", "ratio", "low", "high", "p"], rows)
         failures = self.ask("""SELECT status, error, count(*) FROM seen WHERE error <> '' GROUP BY ALL
                                ORDER BY count(*) DESC LIMIT 20""")
-        yield Table("Units without a result", ["status", "why", "units"], failures)
+        if failures:
+            yield Table("Units without a result", ["status", "why", "units"], failures)
 
     def _overview(self, model: str, rule: str, named: dict[str, str], best: dict[str, float]) -> Table:
         columns = ", ".join(HEAD.values())

@@ -126,8 +126,11 @@ def versions() -> str:
 
 
 def digest(spec: ModelSpec) -> str:
-    """Of a model's card and weights, as far as they are known before it is loaded."""
-    return hashed([spec.name, as_card(spec), spec.sha256])
+    """Of a model's card and weights; a hub's are known by its address."""
+    weights = spec.sha256
+    if isinstance(spec.weights, Path) and not weights and spec.weights.is_file():
+        weights = sha256(spec.weights.read_bytes()).hexdigest()
+    return hashed([spec.name, as_card(spec), weights])
 
 
 def hashed(thing: Any) -> str:

@@ -1,0 +1,146 @@
+"""What a sweep costs beside its attacks: python -m bench.sweep [--quick] [--ray] [--json FILE]
+
+A toy network and pictures of 16 x 16 pixels. First the overhead: seconds of a unit in a sweep, less those of the same
+batches by ``run_batch`` alone; it does not depend on the network, so that beside it stands its share of a unit of 100
+gradients of 2 ms. Then units a second for this process, two processes and, with ``--ray``, two actors of Ray. Then a
+plan of 100,000 units (2,000 with ``--quick``) by ``fgsm``: memory at a tenth of it and at its end, and the seconds
+until it goes on after a tenth of its shards was taken away.
+"""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from PIL import Image
+
+from bench.report import arguments, print_table, write_json
+from jma_core import find, run_batch
+from lab.sweep.runner import Executor, Here, OnRay, Processes, run
+from lab.sweep.store import Sweep
+from lab.sweep.units import MEMORY, Worker
+from models.cards import read_card
+from models.loaders import blank, load, to_tensor
+
+CARD = """
+encoding = "one-hot"
+labels = ["a", "b", "c", "d", "e"]
+network = "vgg"
+mean = [0.5, 0.5, 0.5]
+std = [0.25, 0.25, 0.25]
+options = {bottom = [[4, 4]], width = 4, hidden = 8, side = 16}
+preprocessing = {size = 16, crop = 1.0}
+"""
+PASS, GRADIENTS = 0.002, 100
+"""Seconds of a pass, and gradients of a unit, that the overhead is compared with."""
+
+
+def toy(folder: Path, photos: int) -> None:
+    """Put a model, toy.toml with its weights, and a folder of photos of noise there."""
+    (folder / "toy.toml").write_text(CARD)
+    weights = folder / "toy.safetensors"
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        drawn = blank(read_card(CARD, "toy", weights)).state_dict()
+    # Three times as large as they are drawn: smaller ones make logits that no picture changes.
+    safetensors.torch.save_file({name: 3 * w if w.ndim > 1 else w for name, w in drawn.items()}, weights)
+    rng = np.random.default_rng(0)
+    (folder / "photos").mkdir()
+    for number in range(photos):
+        Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(folder / f"photos/{number:05}.png")
+
+
+def planned(*attacks: dict[str, Any], seeds: int = 1, **more: Any) -> dict[str, Any]:
+    """A plan for these: random classes."""
+    targets = [{"rule": "Random class"}]
+    start = {"models": ["toy.toml"], "pictures": {"folder": "photos"}, "seeds": list(range(seeds))}
+    return start | {"targets": targets, "attacks": list(attacks)} | more
+
+
+def main() -> None:
+    """Measure, print and write."""
+    options = arguments("What a sweep costs", ray="two actors of Ray as well")
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        toy(folder, 200 if options.quick else 1000)
+        figures: dict[str, Any] = {"overhead": overhead(folder)}
+        executors: dict[str, Executor] = {"this process": Here(), "2 processes": Processes(2)}
+        if options.ray:
+            executors["2 actors of Ray"] = OnRay(count=2)
+        figures["units_a_second"] = {each: rate(folder, each, executor) for each, executor in executors.items()}
+        figures["large"] = large(folder, 10 if options.quick else 100)
+    share = figures["overhead"]["overhead"] / (GRADIENTS * 2 * PASS)
+    print(f"Of 100 gradients of two passes of {1000 * PASS:g} ms the overhead is {100 * share:.2f} %.")
+    write_json(options.json, figures)
+
+
+def overhead(folder: Path) -> dict[str, float]:
+    """Seconds a unit: of a sweep's worker, of the attacks alone, and the difference."""
+    sweep = Sweep.begin(planned({"attack": "ddn", "steps": GRADIENTS}), folder, folder / "overhead")
+    worker, block = Worker(sweep.folder), sweep.blocks[0]
+    worker.rows(block, range(32))
+    numbers, began = range(160), time.perf_counter()
+    rows = worker.rows(block, numbers)
+    sweep.write(0, rows)
+    whole = (time.perf_counter() - began) / len(numbers)
+    model = load(sweep.specs[block.model])
+    photos = [Image.open(folder / "photos" / row["picture"]) for row in rows]
+    images = torch.stack([to_tensor(model.spec.preprocessing(photo)) for photo in photos])
+    began = time.perf_counter()
+    for first in range(0, len(numbers), 32):
+        part = slice(first, first + 32)
+        targets = [int(row["target"]) for row in rows[part]]
+        run_batch(find("ddn"), model.network, images[part], model.encoding, targets, steps=GRADIENTS, memory=MEMORY)
+    alone = (time.perf_counter() - began) / len(numbers)
+    found = {"in_a_sweep": whole, "alone": alone, "overhead": whole - alone}
+    print_table([*found], [[f"{1000 * seconds:.2f} ms" for seconds in found.values()]])
+    return found
+
+
+def rate(folder: Path, name: str, executor: Executor) -> dict[str, float]:
+    """Units a second of ``ddn`` with 100 steps, from the first finished shard to the last, and seconds until that."""
+    table = planned({"attack": "ddn", "steps": GRADIENTS}, shard=25, batch=25)
+    sweep, began = Sweep.begin(table, folder, folder / name.replace(" ", "-")), time.perf_counter()
+    times = [time.perf_counter() - began for _ in run(sweep, executor)]
+    units = sweep.units - len(sweep.numbers(0))
+    found = {"units_a_second": units / (times[-1] - times[0]), "start": times[0]}
+    print_table(["where", *found], [[name, *(f"{each:.1f}" for each in found.values())]])
+    return found
+
+
+def large(folder: Path, seeds: int) -> dict[str, float]:
+    """A plan of many units: its seconds, its memory, and how soon it goes on."""
+    sweep = Sweep.begin(planned({"attack": "fgsm"}, seeds=seeds, shard=1000, batch=100), folder, folder / "large")
+    began, memory = time.perf_counter(), [0.0]
+    for done, _ in enumerate(run(sweep, Here()), 1):
+        if done == max(1, sweep.shards // 10):
+            memory[0] = peak()
+    found = {"units": sweep.units, "seconds": time.perf_counter() - began, "MB_at_a_tenth": memory[0], "MB": peak()}
+    for shard in range(0, sweep.shards, 10):
+        sweep.path(shard).unlink()
+    began = time.perf_counter()
+    again = Sweep.begin(planned({"attack": "fgsm"}, seeds=seeds, shard=1000, batch=100), folder, folder / "large")
+    found["seconds_to_resume"] = time.perf_counter() - began + 0 * len(again.missing())
+    began = time.perf_counter()
+    command = [sys.executable, "-m", "lab.sweep", "report", again.folder]
+    subprocess.run(command, capture_output=True, check=True)
+    found["seconds_to_report"] = time.perf_counter() - began
+    print_table([*found], [[f"{each:.1f}" for each in found.values()]])
+    return found
+
+
+def peak() -> float:
+    """Most megabytes that this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    main()
