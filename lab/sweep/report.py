@@ -20,10 +20,13 @@ import numpy as np
 
 from lab.comparison import LATEX
 from lab.sweep.plan import SweepError
-from lab.sweep.statistics import Paired, optimality, paired
+from lab.sweep.statistics import Floats, Paired, budget_curve, optimality, paired, success_curve
 from lab.sweep.store import Sweep, written
 
 Cell = str | int | float | None
+
+POINTS = 50
+"""Of a curve in a file, at most."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ HEAD = {
     "n": "count(*)",
     "errors": "count(*) FILTER (status = 'error')",
     "skipped": "count(*) FILTER (status = 'skipped')",
-    "ASR": "avg(success::int) FILTER (tried)",
+    "ASR": "avg(coalesce(success, false)::int) FILTER (tried)",
     "bASR": 'avg("right") FILTER (tried)',
     "bASR, clean": "avg(right_before) FILTER (tried)",
     "flips made": "sum(flips_made) / sum(flips_asked)",
@@ -116,15 +119,13 @@ class Results:
         told = [json.loads(row[0]) for row in self.ask(query, [model, rule])]
         return {json.dumps(each): _named(each, told) for each in told}
 
-    def distances(self, model: str, rule: str) -> tuple[list[str], np.ndarray[Any, Any]]:
+    def distances(self, model: str, rule: str) -> tuple[list[str], Floats]:
         """Settings of a group's attacks, and (attacks, cases) distances on the cases that all of them were tried on."""
         names = [*self.attacks(model, rule)]
-        query = """SELECT "case", settings, distance FROM seen WHERE model = ? AND rule = ? AND tried"""
-        found: dict[str, dict[str, float]] = {}
-        for case, settings, distance in self.ask(query, [model, rule]):
-            found.setdefault(case, {})[settings] = distance
-        common = [each for _, each in sorted(found.items()) if len(each) == len(names)]
-        return names, np.array([[each[name] for each in common] for name in names]).reshape(len(names), len(common))
+        query = """SELECT distance FROM seen WHERE model = ? AND rule = ? AND tried
+                   QUALIFY count(*) OVER (PARTITION BY "case") = ? ORDER BY settings, "case" """
+        found = self._base.execute(query, [model, rule, len(names)]).fetchnumpy()["distance"]
+        return names, np.asarray(found, np.float64).reshape(len(names), -1)
 
     def tables(self) -> Iterator[Table]:
         """All that there is to say."""
@@ -142,6 +143,32 @@ class Results:
                                ORDER BY count(*) DESC LIMIT 20""")
         if failures:
             yield Table("Units without a result", ["status", "why", "units"], failures)
+
+    def curves(self, model: str, rule: str) -> Table:
+        """Points of each attack's curves: the share reached within an L2, and the median L2 within a number of passes.
+
+        Passes are counted backward alone, and forward and backward together.
+        """
+        named, (names, distances) = self.attacks(model, rule), self.distances(model, rule)
+        rows: list[list[Cell]] = []
+        for name, reached in zip(names, distances, strict=True):
+            points = success_curve(reached)
+            places = np.linspace(0, len(points) - 1, min(POINTS, len(points))).round().astype(int)
+            every = {"share within L2": points[places]} | self._over_passes(model, rule, name)
+            rows += [[named[name], curve, *map(float, point)] for curve, points in every.items() for point in points]
+        return Table(f"{model}, {rule}: curves", ["attack", "curve", "at", "value"], rows)
+
+    def _over_passes(self, model: str, rule: str, settings: str) -> dict[str, Floats]:
+        query = """SELECT coalesce(hits_forward, []), coalesce(hits_backward, []), coalesce(hits_l2, []) FROM seen
+                   WHERE model = ? AND rule = ? AND settings = ? AND tried"""
+        forward, backward, l2 = zip(*self.ask(query, [model, rule, settings]), strict=True)
+        both = [np.add(*pair) for pair in zip(forward, backward, strict=True)]
+        found = {}
+        for kind, spent in {"backward": backward, "passes": both}.items():
+            most = max((each[-1] for each in spent if len(each)), default=1)
+            budgets = np.unique(np.geomspace(1, most, POINTS).round())
+            found[f"median L2 within {kind}"] = np.column_stack([budgets, budget_curve(spent, l2, budgets)])
+        return found
 
     def _overview(self, model: str, rule: str, named: dict[str, str], best: dict[str, float]) -> Table:
         columns = ", ".join(HEAD.values())
@@ -164,7 +191,7 @@ def _named(settings: dict[str, Any], others: Sequence[dict[str, Any]]) -> str:
 
 
 def write(results: Results, folder: Path) -> str:
-    """Write report.md, report.tex and a CSV file for each table; the Markdown."""
+    """Write report.md, report.tex, and a CSV file for each table and for the curves of each group; the Markdown."""
     tables = list(results.tables())
     ((done,),) = results.ask("SELECT count(*) FROM seen")
     said = f"{done} of {results.total} units are finished. Failures count as infinitely far.\n"
@@ -172,6 +199,8 @@ def write(results: Results, folder: Path) -> str:
     latex = "\n\n".join(f"% {table.title}\n{table.as_latex()}" for table in tables)
     files = {"report.md": markdown, "report.tex": latex}
     files |= {f"report-{number}.csv": table.as_csv() for number, table in enumerate(tables, 1)}
+    for number, group in enumerate(results.groups(), 1):
+        files[f"curves-{number}.csv"] = results.curves(*group).as_csv()
     for name, content in files.items():
         written(folder / name, lambda part, content=content: part.write_text(content + "\n", "utf-8"))  # type: ignore[misc]
     return markdown

@@ -6,6 +6,7 @@ the executor only numbers go to and fro.
 
 from __future__ import annotations
 
+import os
 import signal
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from typing import Any, Protocol, cast
 
 from lab.sweep.plan import SweepError
 from lab.sweep.store import ROOT, Sweep
+from models.cards import said
 
 Work = Callable[[int], None]
 """Computes a shard, and writes its rows."""
@@ -123,8 +125,11 @@ class OnRay:
         except ImportError as error:
             raise SweepError("Ray is not installed: pip install -r requirements-ray.txt.") from error
         given: dict[str, Any] = {"address": self.address} if self.address else {"num_cpus": self.count or None}
-        with suppress(AttributeError):
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell its makers
+        try:
             ray.init(**given, runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}}, log_to_driver=False)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise SweepError(f"Ray cannot be reached or started: {said(error)}") from error
         try:
             yield from self._drive(ray, make, todo)
         finally:

@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -34,6 +35,8 @@ ROOT = Path(__file__).parents[2]
 COMPUTES = ("jma_core", "models", "lab/photos", "lab/sweep/pictures.py", "lab/sweep/plan.py", "lab/sweep/units.py")
 """The code that results depend on."""
 LIBRARIES = ("torch", "torchvision", "timm", "numpy", "scipy", "daqp", "pillow")
+ABANDONED = 600.0
+"""Seconds after which a file that never got its name is one of a process that was killed."""
 WAY_ON = "Start this plan in another folder, or undo the change."
 
 
@@ -200,6 +203,9 @@ class Sweep:
                 raise SweepError(f"There are no pictures in {plan.pictures.place}.")
             pictures = pa.table({"name": names, "sha256": digests})
             written(folder / "pictures.parquet", lambda part: pq.write_table(pictures, part))
+        for part in (folder / "shards").glob(".*"):
+            if time.time() - part.stat().st_mtime > ABANDONED:
+                part.unlink(missing_ok=True)
         told_here = {"plan": table, "base": str(base), "depends": depends}
         written(folder / "sweep.json", lambda part: part.write_text(json.dumps(told_here, indent=1) + "\n"))
         return cls(folder)

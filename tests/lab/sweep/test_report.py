@@ -73,6 +73,24 @@ def test_the_files_are_written_in_three_forms(results: Sweep) -> None:
     assert float(table[0]["ASR"]) == pytest.approx(10 / 11)
 
 
+def test_curves_are_those_of_the_hits(begin: Begin) -> None:
+    sweep = begin(shard=12)
+    hits = [([2, 4], [1, 2], [3.0, 1.0]), ([6], [3], [2.0]), ([], [], [])]
+    rows = [sweep.row(sweep.block(0), number) | MADE_UP for number in range(3)]
+    for row, (forward, backward, l2) in zip(rows, hits, strict=True):
+        row |= {"hits_forward": forward, "hits_backward": backward, "hits_l2": l2}
+        row |= {"success": bool(l2), "l2": l2[-1] if l2 else 9.0}
+    sweep.write(0, rows)
+    curves: dict[str, dict[float, float]] = {}
+    for _, curve, at, value in Results(sweep.folder).curves("toy", "Random class").rows:
+        curves.setdefault(str(curve), {})[float(at or 0)] = float(value or 0)
+    assert curves == {
+        "share within L2": {1.0: pytest.approx(1 / 3), 2.0: pytest.approx(2 / 3)},
+        "median L2 within backward": {1: np.inf, 2: np.inf, 3: 2.0},
+        "median L2 within passes": {at: 2.0 if at == 9 else np.inf for at in range(1, 10)},
+    }
+
+
 def test_cells_are_escaped() -> None:
     table = Table("t", ["a_b", "c"], [["x|y 5 %", 0.123456], [None, float("nan")]])
     assert table.as_markdown() == "| a_b | c |\n| --- | --- |\n| x\\|y 5 % | 0.1235 |\n| – | – |"

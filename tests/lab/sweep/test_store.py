@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -70,6 +72,16 @@ def test_a_sweep_whose_beginning_was_killed_is_begun_again(begin: Begin) -> None
     folder = begin().folder
     (folder / "sweep.json").unlink()
     assert begin().missing() == [0, 1, 2]
+
+
+def test_what_a_killed_process_has_left_goes_when_it_is_old(begin: Begin) -> None:
+    shards = begin().folder / "shards"
+    shards.mkdir()
+    for name, age in ((".000001.parquet.there-1", 3600), (".000001.parquet.there-2", 1)):
+        (shards / name).touch()
+        os.utime(shards / name, (time.time() - age,) * 2)
+    begin()
+    assert [path.name for path in shards.iterdir()] == [".000001.parquet.there-2"]
 
 
 def test_weights_that_change_are_another_model(begin: Begin, place: Path) -> None:
