@@ -3,8 +3,9 @@
 A toy network and pictures of 16 x 16 pixels. First the overhead: seconds of a unit, from a shard's number to its file,
 less those inside the attack. It is the same for any network, but for reading larger pictures, so that it is told beside
 100 gradients of 2 ms. Then units a second of ``ddn`` with 100 steps in this process, in two, and, with ``--ray``, in
-two actors of Ray. Then a plan of 100,000 units (2,000 with ``--quick``) of one step each: memory at a tenth of it and
-at its end, the seconds until it goes on after a tenth of its shards was taken away, and those of its report.
+two actors of Ray; and shards a second that these can be handed. Then a plan of 100,000 units (2,000 with ``--quick``)
+of one step each: memory at a tenth of it and at its end, the seconds of the command that finds it with one shard of
+1,000 units missing and computes that, and those of its report.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import safetensors.torch
+import tomli_w
 import torch
 from PIL import Image
 
 from bench.report import arguments, print_table, write_json
-from lab.sweep.runner import Executor, Here, OnRay, Processes, run
+from lab.sweep.runner import Executor, Here, OnRay, Processes, Work, run
 from lab.sweep.store import Sweep
 from lab.sweep.units import Worker
 from models.cards import read_card
@@ -76,6 +78,9 @@ def main() -> None:
         if options.ray:
             executors["2 actors of Ray"] = OnRay(count=2)
         figures["units_a_second"] = {each: rate(folder, each, executor) for each, executor in executors.items()}
+        figures["shards_handed_out"] = {
+            name: handed_out(folder, name, each) for name, each in executors.items() if name != "this process"
+        }
         figures["large"] = large(folder, 10 if options.quick else 100)
     share = figures["overhead"]["overhead"] / (GRADIENTS * PASS)
     print(f"Beside {GRADIENTS} gradients of {1000 * PASS:g} ms the overhead is {100 * share:.2f} %.")
@@ -93,7 +98,9 @@ def overhead(folder: Path) -> dict[str, float]:
     inside = float(np.mean(pq.read_table(sweep.path(0))["seconds"]))
     found = {"a_unit": whole, "its_attack": inside, "overhead": whole - inside}
     print_table([*found], [[f"{1000 * seconds:.2f} ms" for seconds in found.values()]])
-    return found
+    size = sweep.path(0).stat().st_size / len(sweep.numbers(0))
+    print(f"A row takes {size:.0f} bytes of its file.")
+    return found | {"bytes_a_row": size}
 
 
 def rate(folder: Path, name: str, executor: Executor) -> dict[str, float]:
@@ -107,6 +114,17 @@ def rate(folder: Path, name: str, executor: Executor) -> dict[str, float]:
     return found
 
 
+def handed_out(folder: Path, name: str, executor: Executor) -> float:
+    """Shards a second that an executor can hand to workers that do nothing."""
+    sweep = Sweep.begin(
+        planned({"attack": "fgsm"}, seeds=2, shard=1), folder, folder / f"idle-{name.replace(' ', '-')}"
+    )
+    times = [time.perf_counter() for _ in run(sweep, executor, idle_worker)]
+    found = (len(times) - 1) / (times[-1] - times[0])
+    print(f"{name}: {found:.0f} shards a second, of workers that do nothing")
+    return found
+
+
 def large(folder: Path, seeds: int) -> dict[str, float]:
     """A plan of many units: its seconds, its memory, and how soon it goes on."""
     table = planned({"attack": "ddn", "steps": 1}, seeds=seeds, shard=1000, batch=100)
@@ -116,21 +134,24 @@ def large(folder: Path, seeds: int) -> dict[str, float]:
         if done == max(1, sweep.shards // 10):
             memory[0] = peak()
     found = {"units": sweep.units, "seconds": time.perf_counter() - began, "MB_at_a_tenth": memory[0], "MB": peak()}
-    for shard in range(0, sweep.shards, 10):
-        sweep.path(shard).unlink()
-    began = time.perf_counter()
-    next(run(Sweep.begin(table, folder, sweep.folder), Here(), lambda: idle))
-    found["seconds_to_resume"] = time.perf_counter() - began
-    began = time.perf_counter()
-    command = [sys.executable, "-m", "lab.sweep", "report", sweep.folder]
-    subprocess.run(command, capture_output=True, check=True)
-    found["seconds_to_report"] = time.perf_counter() - began
+    sweep.path(sweep.shards - 1).unlink()
+    (folder / "plan.toml").write_text(tomli_w.dumps(table))
+    commands: dict[str, list[Any]] = {"resume": ["run", folder / "plan.toml", "--out"], "report": ["report"]}
+    for name, rest in commands.items():
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "lab.sweep", *rest, sweep.folder], capture_output=True, check=True)
+        found[f"seconds_to_{name}"] = time.perf_counter() - began
     print_table([*found], [[f"{each:.1f}" for each in found.values()]])
     return found
 
 
+def idle_worker() -> Work:
+    """One that does nothing."""
+    return idle
+
+
 def idle(shard: int) -> None:
-    """In place of a worker: the time until a shard is asked for is measured, and not what it takes."""
+    """What it does with a shard."""
 
 
 def peak() -> float:

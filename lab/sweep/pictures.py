@@ -121,15 +121,15 @@ def part_of(digest: str) -> str:
 
 
 def chosen(pictures: Pictures, there: Source) -> Iterator[tuple[str, str]]:
-    """Name and sha256 of those that a plan takes; "" where a file cannot be read."""
-    taken = 0
+    """Name and sha256 of those that a plan takes, the same one once; "" where a file cannot be read."""
+    taken: set[str] = set()
     for name in sorted(there.names(), key=lambda name: sha256(name.encode()).digest()):
         try:
             digest = there.digest(name)
         except OSError:
             digest = ""
-        if pictures.part in ("", part_of(digest)):
+        if pictures.part in ("", part_of(digest)) and digest not in taken:
             yield name, digest
-            taken += 1
-            if taken == pictures.take:
+            taken.add(digest or name)
+            if len(taken) == pictures.take:
                 return

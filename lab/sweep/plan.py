@@ -107,7 +107,10 @@ class Rule:
         return f"{self.rule}, k = {self.k}" if self.k > 1 else self.rule
 
     def asked(self, encoding: Encoding) -> str:
-        """What attacks call that which it asks for. Raises SweepError if this encoding has no such rule."""
+        """What attacks call that which it asks for. Raises SweepError if this encoding has no such rule, or label."""
+        given = self.labels.values() if isinstance(self.labels, dict) else [self.labels]
+        if unknown := sorted({label for labels in given for label in labels} - {*encoding.labels}):
+            raise SweepError(f"targets: {brief(unknown)} are no labels of this model: {brief(encoding.labels)}.")
         if self.rule in (GIVEN, OTHER) or self.rule in encoding.presets:
             return encoding.name
         if self.rule in _together(encoding):
@@ -189,7 +192,10 @@ class Plan:
 
         Raises SweepError for a rule that a model does not have, and if nothing is left.
         """
-        blocks, out = [], {}
+        blocks: list[Block] = []
+        out: dict[str, int] = {}
+        if len({spec.name for spec in specs.values()}) < len(specs):
+            raise SweepError("models: expected each to have a name of its own, for the rows to tell them apart.")
         for model, rule, seed, settings in product(self.models, self.targets, self.seeds, self.attacks):
             asked, entry = rule.asked(specs[model].encoding), settings.entry
             if asked in entry.encodings:

@@ -99,7 +99,10 @@ def _started(make: Make) -> tuple[Connection, BaseProcess]:
 
 
 def _serve(make: Make, line: Connection) -> None:
-    """A worker's process: shards come in, "" or what is wrong goes out. Ends with the process that started it."""
+    """A worker's process: shards come in, "" or what is wrong goes out. Ends with the process that started it.
+
+    What attacks raise is in their rows: all else is wrong for any worker.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the executor's
     with suppress(EOFError, OSError):
         try:
@@ -107,8 +110,8 @@ def _serve(make: Make, line: Connection) -> None:
             while True:
                 work(line.recv())
                 line.send("")
-        except SweepError as error:
-            line.send(str(error))
+        except Exception as error:
+            line.send(_told(error))
 
 
 @dataclass(frozen=True)
@@ -145,9 +148,10 @@ class OnRay:
         while todo or asked:
             while todo and len(actors) < count:
                 actors[hire(make)] = deque()
-            while (
-                todo and (actor := min(actors, key=lambda each: len(actors[each]))) and len(actors[actor]) < IN_FLIGHT
-            ):
+            while todo:
+                actor = min(actors, key=lambda each: len(actors[each]))
+                if len(actors[actor]) == IN_FLIGHT:
+                    break
                 shard = todo.popleft()
                 actors[actor].append(shard)
                 asked[actor.work.remote(shard)] = actor, shard
@@ -181,9 +185,13 @@ class _Actor:
         try:
             self._work = self._work or self._make()
             self._work(shard)
-        except SweepError as error:
-            return str(error)
+        except Exception as error:
+            return _told(error)
         return ""
+
+
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, SweepError) else f"A worker broke off: {type(error).__name__}: {said(error)}"
 
 
 def worker(folder: Path) -> Work:

@@ -148,6 +148,8 @@ def written(path: Path, write: Callable[[Path], Any]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             write(part)
+            with part.open("rb") as file:
+                os.fsync(file.fileno())  # or a power cut might leave the name without the content
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
@@ -194,14 +196,13 @@ class Sweep:
             if changed := [CHANGES[name] for name, value in depends.items() if before.get(name) != value]:
                 raise SweepError(f"The sweep in {folder} was begun otherwise: {'; '.join(changed)}. {WAY_ON}")
         else:
-            if folder.is_dir() and {path.name for path in folder.iterdir() if path.name[0] != "."} - {
-                "pictures.parquet"
-            }:
+            there_already = {path.name for path in folder.glob("[!.]*")} - {"pictures.parquet"}
+            if there_already:
                 raise SweepError(f"{folder} holds other files: name a new folder, or one with this sweep.")
-            names, digests = zip(*chosen(plan.pictures, there), strict=True) if there.names() else ((), ())
-            if not names:
-                raise SweepError(f"There are no pictures in {plan.pictures.place}.")
-            pictures = pa.table({"name": names, "sha256": digests})
+            found = [{"name": name, "sha256": sha} for name, sha in chosen(plan.pictures, there)]
+            if not found:
+                raise SweepError(f"There are no such pictures in {plan.pictures.place}.")
+            pictures = pa.Table.from_pylist(found)
             written(folder / "pictures.parquet", lambda part: pq.write_table(pictures, part))
         for part in (folder / "shards").glob(".*"):
             if time.time() - part.stat().st_mtime > ABANDONED:

@@ -20,6 +20,7 @@ from jma_core import AttackResult, asked, find, run_batch
 from jma_core.metrics import distortion
 from jma_core.records import FREE, Trace, reads
 from lab.comparison import Contender, flips
+from lab.photos.uploads import PhotoError
 from lab.pictures import to_picture
 from lab.request import Request
 from lab.runs.launch import pool
@@ -49,7 +50,6 @@ class Unit:
     row: Row
     number: int
     picture: NDArray[np.uint8]
-    seen: Prediction | None = None
     target: Target = 0
     result: AttackResult | None = None
 
@@ -112,7 +112,7 @@ class Worker:
     def _aim(self, block: Block, loaded: LoadedModel, units: Sequence[Unit]) -> Iterator[Unit]:
         """Those of the units that have a target, with it."""
         for unit, seen in zip(units, _predictions(loaded, [unit.picture for unit in units]), strict=True):
-            unit.seen, row = seen, unit.row
+            row = unit.row
             row["before"] = loaded.spec.encoding.names(seen.decoded)
             try:
                 unit.target = self._target(block, loaded, unit, seen)
@@ -152,7 +152,10 @@ class Worker:
     def _other(self, block: Block, loaded: LoadedModel, seen: Prediction, rng: np.random.Generator) -> Target:
         """What another picture reads as, or what is known of one of the data set: the first drawn that differs."""
         for _ in range(DRAWS):
-            labels = self._labels(block, loaded, rng)
+            try:
+                labels = self._labels(block, loaded, rng)
+            except (OSError, PhotoError):  # not this unit's fault
+                continue
             labels = np.where(labels == FREE, seen.decoded, labels).astype(np.int64)
             if not reads(seen.decoded, labels):
                 return tuple(labels.tolist()) if labels.ndim else int(labels)
@@ -160,6 +163,8 @@ class Worker:
 
     def _labels(self, block: Block, loaded: LoadedModel, rng: np.random.Generator) -> Answer:
         if block.rule.split:
+            if self.plan.pictures.data != loaded.spec.name:
+                raise ValueError("the labels of the data set are not this model's")
             targets = self._truths(block.rule.split)
             return np.asarray(targets[int(rng.integers(len(targets)))])
         photo = self._source.photo(self.sweep.picture(int(rng.integers(len(self.sweep.pictures))))[0])

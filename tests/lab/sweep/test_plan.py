@@ -88,6 +88,7 @@ def test_what_is_wrong_with_a_plan_is_said(change: dict[str, Any], said: str) ->
             "'Random labels' is no rule for multi-label models. They have: Flip",
         ),
         ({"targets": [{"rule": "Random class"}], "models": ["scenes"]}, "no rule for multi-label"),
+        ({"targets": [{"rule": "Given", "labels": ["tiger", "yeti"]}]}, r"'yeti'.* are no labels of this model"),
         ({"models": ["scene"]}, "models: expected scenes, .* got 'scene'"),
         ({"models": ["no.toml"]}, "The model .*no.toml cannot be used"),
     ],
@@ -128,6 +129,11 @@ def test_pictures_are_split_by_hash_and_taken_from_everywhere(toys: Path) -> Non
     assert [*chosen(Pictures(folder="x", take=5), source)] == [*every.items()][:5]
     digests = [f"{first:02x}" for first in range(256)]
     assert sum(part_of(digest) == "tuning" for digest in digests) == 64
+
+
+def test_the_same_picture_is_taken_once(place: Path) -> None:
+    (place / "photos" / "copy.png").write_bytes((place / "photos" / "00000.png").read_bytes())
+    assert len(list(chosen(Pictures(folder="x"), Folder(place / "photos")))) == 12
 
 
 def test_every_model_of_the_zoo_is_known_by_its_name() -> None:

@@ -63,6 +63,11 @@ def test_a_shard_whose_worker_is_killed_when_it_was_written_is_not_run_again(beg
     assert len({row["error"] for row in rows(sweep)}) == 2
 
 
+def test_a_worker_that_raises_ends_the_run(begin: Begin) -> None:
+    with pytest.raises(SweepError, match=r"A worker broke off: ZeroDivisionError: division by zero"):
+        list(run(begin(), Processes(1), workers.faulty))
+
+
 def test_what_no_worker_can_mend_ends_the_run_and_all_processes(begin: Begin) -> None:
     sweep = begin()
     with pytest.raises(SweepError, match=r"The disk is full\."):

@@ -60,7 +60,7 @@ def test_other_files_and_folders_without_pictures_are_refused(begin: Begin, tmp_
     (tmp_path / "sweep" / "thesis.tex").touch()
     with pytest.raises(SweepError, match="holds other files"):
         begin()
-    with pytest.raises(SweepError, match="There are no pictures in"):
+    with pytest.raises(SweepError, match="There are no such pictures in"):
         begin(out="new", pictures={"folder": str(tmp_path / "sweep")})
     with pytest.raises(SweepError, match="is not there"):
         begin(out="new", pictures={"folder": "none"})
@@ -119,3 +119,11 @@ def test_the_docs_list_every_column() -> None:
         r"^\| `(\w+)` \| (.*) \| (.*) \| (.*) \|$", (ROOT / "docs" / "SWEEPS.md").read_text("utf-8"), re.M
     )
     assert told == [(each.name, str(each.kind), each.unit, each.meaning) for each in COLUMNS]
+
+
+def test_models_of_one_name_are_refused(begin: Begin, place: Path) -> None:
+    (place / "other").mkdir()
+    for suffix in (".toml", ".safetensors"):
+        (place / "other" / f"toy{suffix}").write_bytes((place / f"toy{suffix}").read_bytes())
+    with pytest.raises(SweepError, match="a name of its own"):
+        begin(base=place, models=["toy.toml", "other/toy.toml"])

@@ -108,12 +108,11 @@ def test_a_model_that_cannot_be_loaded_is_said_in_every_row(begin: Begin, place:
 
 
 def test_given_targets_are_the_plans_and_others_are_skipped(begin: Begin) -> None:
-    labels = {"00000.png": ["a"], "00001.png": ["b"], "00002.png": ["nothing"]}
+    labels = {"00000.png": ["a"], "00001.png": ["b"]}
     found = {row["picture"]: row for row in done(begin(targets=[{"rule": "Given", "labels": labels}]))}
-    for name, (label,) in list(labels.items())[:2]:
+    for name, (label,) in labels.items():
         assert found[name]["wanted"] == label
         assert (found[name]["status"] == "skipped") == (found[name]["before"] == label)
-    assert found["00002.png"]["error"].startswith("There is no target: ")
     assert found["00005.png"]["error"] == "The plan gives no target for this picture."
 
 
@@ -123,6 +122,22 @@ def test_labels_of_another_picture_are_what_one_reads_as(begin: Begin) -> None:
     assert len(read) > 1
     for row in found:
         assert row["wanted"] in read - {row["before"]}
+
+
+def test_other_pictures_that_cannot_be_read_are_no_units_fault(begin: Begin, place: Path) -> None:
+    for number in range(PHOTOS // 2):
+        (place / "photos" / f"{number:05}.png").write_bytes(f"no picture {number}".encode())
+    errors = [row["error"] for row in done(begin(base=place, targets=[{"rule": OTHER}]))]
+    assert sum(error.startswith("The picture cannot be read") for error in errors) == PHOTOS // 2
+    assert not [error for error in errors if error.startswith("There is no target")]
+
+
+def test_a_network_that_breaks_off_outside_an_attack_is_said(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(units, "_predictions", broken)
+    assert {row["error"] for row in done(begin())} == {"The network broke off: RuntimeError: no memory"}
 
 
 def test_a_time_cap_has_its_attack_run_alone(begin: Begin) -> None:

@@ -43,6 +43,11 @@ def late(folder: Path, shard: int) -> Work:
     return late
 
 
+def faulty() -> Work:
+    """Cannot be made."""
+    raise ZeroDivisionError("division by zero")
+
+
 def penniless(folder: Path) -> Work:
     """Cannot write."""
 
