@@ -116,7 +116,7 @@ def _serve(make: Make, line: Connection) -> None:
 
 @dataclass(frozen=True)
 class OnRay:
-    """Actors of Ray, one for each GPU or else for each core, unless it is told how many."""
+    """Actors of Ray, one for each GPU or else for each core, unless it is told how many: they share the GPUs evenly."""
 
     address: str | None = None
     """Of a cluster; None: Ray is started on this computer."""
@@ -140,9 +140,9 @@ class OnRay:
 
     def _drive(self, ray: Any, make: Make, todo: deque[int]) -> Iterator[tuple[int, str]]:
         there = ray.cluster_resources()
-        kind = "num_gpus" if there.get("GPU") else "num_cpus"
-        count = self.count or int(there.get("GPU") or there.get("CPU", 1))
-        hire = ray.remote(**{kind: 1})(_Actor).remote
+        gpus = there.get("GPU", 0)
+        count = self.count or int(gpus or there.get("CPU", 1))
+        hire = ray.remote(**{"num_gpus": min(1, gpus / count)} if gpus else {"num_cpus": 1})(_Actor).remote
         actors: dict[Any, deque[int]] = {}
         asked: dict[Any, tuple[Any, int]] = {}
         while todo or asked:
