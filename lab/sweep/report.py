@@ -161,7 +161,9 @@ class Results:
     def _over_passes(self, model: str, rule: str, settings: str) -> dict[str, Floats]:
         query = """SELECT coalesce(hits_forward, []), coalesce(hits_backward, []), coalesce(hits_l2, []) FROM seen
                    WHERE model = ? AND rule = ? AND settings = ? AND tried"""
-        forward, backward, l2 = zip(*self.ask(query, [model, rule, settings]), strict=True)
+        if not (rows := self.ask(query, [model, rule, settings])):
+            return {}
+        forward, backward, l2 = zip(*rows, strict=True)
         both = [np.add(*pair) for pair in zip(forward, backward, strict=True)]
         found = {}
         for kind, spent in {"backward": backward, "passes": both}.items():
