@@ -8,7 +8,7 @@ install = $(BIN)/pip install -q $(LOCKED) $(1) || { \
 	echo "The versions in constraints.txt do not install here: installing those that pip chooses."; \
 	$(BIN)/pip install -q $(1); }
 
-.PHONY: app test docs
+.PHONY: app test cluster-test docs
 
 app: .venv/app
 	$(BIN)/streamlit run app.py
@@ -19,12 +19,19 @@ test: .venv/dev
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2 --dist loadgroup
 
+cluster-test: .venv/ray
+	$(BIN)/pytest -m cluster tests/lab/sweep
+
 docs: .venv/dev
 	$(BIN)/python -m docs.build
 
 .venv/app: requirements.txt constraints.txt
 	$(PYTHON) -m venv .venv
 	$(call install,-r requirements.txt)
+	touch $@
+
+.venv/ray: .venv/dev requirements-ray.txt
+	$(call install,-r requirements-ray.txt)
 	touch $@
 
 .venv/dev: .venv/app requirements-dev.txt

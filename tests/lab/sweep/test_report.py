@@ -1,0 +1,158 @@
+"""The tables of a sweep say what its rows say, and the commands and the example plans work."""
+
+from __future__ import annotations
+
+import csv
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lab.sweep.__main__ import main
+from lab.sweep.plan import Plan, spec_of
+from lab.sweep.report import Results, Table, write
+from lab.sweep.statistics import optimality, paired
+from lab.sweep.store import ROOT, SCHEMA, Sweep
+
+PLANS = sorted((ROOT / "examples" / "plans").glob("*.toml"))
+Begin = Callable[..., Sweep]
+
+MADE_UP = {
+    "status": "done", "target": "0", "success": True, "mse": 0.5, "ssim": 0.9, "flips_asked": 2, "flips_made": 1,
+    "collateral": 0, "right": 1.0, "right_before": 0.5, "n_it": 3, "forward": 10, "backward": 5, "seconds": 0.1,
+}  # fmt: skip
+
+
+@pytest.fixture
+def results(begin: Begin) -> Sweep:
+    """Two attacks of twelve units each, made up: the second fails in the first, and is skipped in the second."""
+    sweep = begin({"attack": "fgsm"}, {"attack": "ddn", "steps": 7}, shard=12)
+    for shard in range(2):
+        rows = []
+        for number in sweep.numbers(shard):
+            row = sweep.row(sweep.block(shard), number)
+            result = MADE_UP | {"l2": 1.0 + number * (1 + shard), "png_reads": number > 5}
+            if shard and number == 0:
+                result |= {"success": False, "right": 0.0}
+            if shard and number == 1:
+                result = {"status": "skipped", "error": "The picture reads so already."}
+            rows.append(row | result)
+        sweep.write(shard, rows)
+    return sweep
+
+
+def test_the_overview_says_what_the_rows_say(results: Sweep) -> None:
+    overview, pairs, failures = Results(results.folder).tables()
+    found = {row[0]: dict(zip(overview.head, row, strict=True)) for row in overview.rows}
+    ddn, fgsm = found["ddn"], found["fgsm"]
+    assert (ddn["n"], ddn["skipped"], ddn["errors"]) == (12, 1, 0)
+    assert ddn["ASR"] == pytest.approx(10 / 11)
+    assert ddn["bASR"] == pytest.approx(10 / 11)
+    assert (ddn["bASR, clean"], ddn["flips made"], ddn["collateral"]) == (0.5, 0.5, 0)
+    assert ddn["median L2"] == np.median([np.inf, *(1.0 + 2 * n for n in range(2, 12))])
+    assert fgsm["median L2"] == 6.5
+    assert fgsm["PNG reads"] == 0.5
+    one, two = [1.0 + n for n in (0, *range(2, 12))], [np.inf, *(1.0 + 2 * n for n in range(2, 12))]
+    assert (fgsm["optimality"], ddn["optimality"]) == pytest.approx(tuple(optimality([one, two])))
+    ((first, second, *figures),) = pairs.rows
+    assert (first, second) == ("ddn", "fgsm")
+    expected = paired(two, one)
+    assert figures[:4] == [expected.wins, expected.ties, expected.losses, pytest.approx(expected.ratio)]
+    assert failures.rows == [("skipped", "The picture reads so already.", 1)]
+
+
+def test_the_files_are_written_in_three_forms(results: Sweep) -> None:
+    said = write(Results(results.folder), results.folder)
+    assert said.startswith("24 of 24 units are finished.")
+    assert "| fgsm |" in said
+    assert r"bASR, clean & flips made" in (results.folder / "report.tex").read_text()
+    with (results.folder / "report-1.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert float(table[0]["ASR"]) == pytest.approx(10 / 11)
+
+
+def test_curves_are_those_of_the_hits(begin: Begin) -> None:
+    sweep = begin(shard=12)
+    hits = [([2, 4], [1, 2], [3.0, 1.0]), ([6], [3], [2.0]), ([], [], [])]
+    rows = [sweep.row(sweep.block(0), number) | MADE_UP for number in range(3)]
+    for row, (forward, backward, l2) in zip(rows, hits, strict=True):
+        row |= {"hits_forward": forward, "hits_backward": backward, "hits_l2": l2}
+        row |= {"success": bool(l2), "l2": l2[-1] if l2 else 9.0}
+    sweep.write(0, rows)
+    curves: dict[str, dict[float, float]] = {}
+    for _, curve, at, value in Results(sweep.folder).curves("toy", "Random class").rows:
+        curves.setdefault(str(curve), {})[float(at or 0)] = float(value or 0)
+    assert curves == {
+        "share within L2": {1.0: pytest.approx(1 / 3), 2.0: pytest.approx(2 / 3)},
+        "median L2 within backward": {1: np.inf, 2: np.inf, 3: 2.0},
+        "median L2 within passes": {at: 2.0 if at == 9 else np.inf for at in range(1, 10)},
+    }
+
+
+def test_cells_are_escaped() -> None:
+    table = Table("t", ["a_b", "c"], [["x|y 5 %", 0.123456], [None, float("nan")]])
+    assert table.as_markdown() == "| a_b | c |\n| --- | --- |\n| x\\|y 5 % | 0.1235 |\n| – | – |"
+    assert r"a\_b & c \\" in table.as_latex()
+    assert r"x|y 5 \% & 0.1235 \\" in table.as_latex()
+
+
+def test_sweeps_are_read_while_they_run(begin: Begin) -> None:
+    sweep = begin()
+    sweep.lose(1, "lost")
+    assert write(Results(sweep.folder), sweep.folder).startswith("4 of 12 units are finished.")
+
+
+def test_a_sweep_of_which_nothing_is_finished_has_no_tables(begin: Begin, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(begin().folder)]) == 1
+    assert "Nothing is finished" in capsys.readouterr().err
+
+
+def test_the_commands_follow_each_other(toys: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan, out = ROOT / "examples" / "plans" / "signs.toml", tmp_path / "out"
+    (tmp_path / "two").mkdir()
+    for name in ("00000.png", "00001.png"):
+        (tmp_path / "two" / name).write_bytes((toys / "photos" / name).read_bytes())
+    given = [str(plan), "--folder", str(tmp_path / "two")]
+    assert main(["run", *given, "--out", str(out)]) == 0
+    assert main(["status", str(out)]) == 0
+    assert main(["report", str(out)]) == 0
+    said = capsys.readouterr().out
+    units = 2 * len(Sweep(out).blocks)
+    assert f"All {units} units are finished." in said
+    assert f"{units} of {units} units are finished, {units // 2} of {units // 2} shards." in said
+    assert "median L2" in said
+    assert main(["run", *given, "--out", str(out)]) == 0
+
+
+def test_an_estimate_times_each_attack(toys: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "plan.toml").write_text(
+        f'models = ["{toys}/toy.toml"]\nseeds = [0, 1, 2]\n[pictures]\nfolder = "{toys}/photos"\n'
+        '[[targets]]\nrule = "Random class"\n'
+        '[[attacks]]\nattack = "fgsm"\n[[attacks]]\nattack = "ddn"\nsteps = [2, 3]\n'
+    )
+    assert main(["estimate", str(tmp_path / "plan.toml")]) == 0
+    *attacks, total = capsys.readouterr().out.splitlines()
+    assert len(attacks) == 3
+    assert total.startswith("108 units, 9 for each of 12 pictures: about ")
+
+
+def test_what_is_wrong_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", str(tmp_path / "no.toml"), "--out", str(tmp_path / "out")]) == 1
+    assert "no.toml cannot be read as a plan" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", PLANS, ids=lambda path: path.stem)
+def test_an_example_is_short_and_fits_its_models(path: Path) -> None:
+    lines = [line for line in path.read_text("utf-8").splitlines() if line and not line.startswith("#")]
+    assert len(lines) <= 16
+    plan = Plan.of(tomllib.loads(path.read_text("utf-8")), path.parent)
+    blocks, out = plan.blocks({address: spec_of(address) for address in plan.models})
+    assert blocks
+    assert out == []
+
+
+def test_there_are_five_examples() -> None:
+    assert len(PLANS) == 5
+    assert len(SCHEMA.names) == len(set(SCHEMA.names))
