@@ -41,6 +41,7 @@ SHARD = 8
 NICE = 10
 """How much the server's own work goes before."""
 RUN, ESTIMATE = "run", "estimate"
+PROGRAM = (sys.executable, "-W", "ignore", "-m", "lab.sweep")
 
 
 def plan(title: str, model: str, pictures: dict[str, str], rule: tuple[str, int], attacks: Sequence[str]) -> str:
@@ -120,7 +121,7 @@ class OwnSweep:
     def start(self, what: str) -> None:
         """RUN it, go on with it, or ESTIMATE how long it will take; nothing while its process is there."""
         out = ["--out", str(self.results)] if what == RUN else []
-        command = [sys.executable, "-W", "ignore", "-m", "lab.sweep", what, str(self.folder / "plan.toml"), *out]
+        command = [*PROGRAM, what, str(self.folder / "plan.toml"), *out]
         with (self.folder / "lock").open("a") as lock, (self.folder / f"{what}.txt").open("w") as output:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
