@@ -7,6 +7,7 @@ Needs no torch.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,15 +117,20 @@ class Field:
     @classmethod
     def of(cls, board: Board, model: str, rule: str, named: dict[str, str]) -> Field:
         """Those with these settings."""
-        query = """SELECT "case", settings, picture, wanted, distance, hits_forward, hits_backward, hits_l2,
+        query = """SELECT "case", settings, picture, wanted, seed, distance, hits_forward, hits_backward, hits_l2,
                    forward + backward, seconds, png_reads FROM seen
                    WHERE model = ? AND rule = ? AND tried AND list_contains(?, settings) ORDER BY picture, seed"""
         found: dict[str, dict[str, Try]] = {}
-        titles: dict[str, str] = {}
-        for case, settings, picture, wanted, *rest in board.ask(query, [model, rule, [*named]]):
+        titles: dict[str, tuple[str, int]] = {}
+        for case, settings, picture, wanted, seed, *rest in board.ask(query, [model, rule, [*named]]):
             found.setdefault(case, {})[settings] = Try(*rest)
-            titles[case] = f"{picture} → {wanted}"
-        cases = {case: titles[case] for case, each in found.items() if len(each) == len(named)}
+            titles[case] = f"{picture} → {wanted}", seed
+        often = Counter(title for title, _ in titles.values())
+        cases = {
+            case: title if often[title] == 1 else f"{title}, seed {seed}"
+            for case, (title, seed) in titles.items()
+            if len(found[case]) == len(named)
+        }
         return cls(named, cases, tuple(tuple(found[case][settings] for case in cases) for settings in named))
 
     @property

@@ -41,8 +41,10 @@ def row(settings: str, case: str, l2: float | None, hits: tuple[tuple[int, float
 def board(tmp_path: Path) -> Board:
     """Three cases of two attacks, and a fourth that one of them was not tried on."""
     rows = [
-        row(NEAR, "a", 1.0, ((4, 2.0), (8, 1.0))), row(NEAR, "b", 2.0, ((8, 2.0),)), row(NEAR, "c", 4.0, ((8, 4.0),)),
-        row(FAR, "a", 2.0, ((6, 2.0),)), row(FAR, "b", 1.0, ((20, 1.0),), png_reads=False), row(FAR, "c", None),
+        row(NEAR, "a", 1.0, ((4, 2.0), (8, 1.0))), row(NEAR, "b", 2.0, ((8, 2.0),)),
+        row(NEAR, "c", 4.0, ((8, 4.0),), picture="b.png", seed=1),
+        row(FAR, "a", 2.0, ((6, 2.0),)), row(FAR, "b", 1.0, ((20, 1.0),), png_reads=False),
+        row(FAR, "c", None, picture="b.png", seed=1),
         row(NEAR, "d", 1.0), row(FAR, "d", None, status="skipped", error="It reads so already."),
     ]  # fmt: skip
     (tmp_path / "shards").mkdir()
@@ -54,7 +56,7 @@ def test_only_cases_that_all_were_tried_on_count(board: Board) -> None:
     named = board.attacks(MODEL, RULE)
     assert named == {FAR: "C&W", NEAR: "DDN"}
     field = Field.of(board, MODEL, RULE, named)
-    assert [*field.cases.values()] == ["a.png → stop", "b.png → stop", "c.png → stop"]
+    assert [*field.cases.values()] == ["a.png → stop", "b.png → stop, seed 0", "b.png → stop, seed 1"]
     assert field.distances.tolist() == [[2, 1, np.inf], [1, 2, 4]]
     alone = Field.of(board, MODEL, RULE, {NEAR: "DDN"})
     assert alone.distances.tolist() == [[1, 2, 4, 1]]
@@ -87,7 +89,7 @@ def test_the_curves_are_those_that_one_draws_by_hand(board: Board) -> None:
 
 def test_failures_are_listed_with_what_was_read_instead(board: Board) -> None:
     table = board.failures(MODEL, RULE, board.attacks(MODEL, RULE))
-    assert table.rows == [["C&W", "c.png", 0, "stop", "yield", "iteration cap"]]
+    assert table.rows == [["C&W", "b.png", 1, "stop", "yield", "iteration cap"]]
     assert board.failures(MODEL, RULE, {NEAR: "DDN"}).rows == []
 
 

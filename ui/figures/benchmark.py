@@ -84,8 +84,9 @@ def duel(
             annotation_position="top left",
         )  # fmt: skip
     hashes = [*cases]
+    across, up = map(in_chart, names)
     told = [
-        f"{in_chart(title)}<br>{names[0]}: {_length(a)}, {names[1]}: {_length(b)}"
+        f"{in_chart(title)}<br>{across}: {_length(a)}, {up}: {_length(b)}"
         for title, a, b in zip(cases.values(), *distances, strict=True)
     ]
     figure.add_scatter(
@@ -97,7 +98,7 @@ def duel(
         selected={"marker": {"opacity": 1}}, unselected={"marker": {"opacity": 0.8}}, showlegend=False,
     )  # fmt: skip
     figure.update_layout(
-        height=460, xaxis_title=f"L2, {in_chart(names[0])}", yaxis_title=f"L2, {in_chart(names[1])}",
+        height=460, xaxis_title=f"L2, {across}", yaxis_title=f"L2, {up}",
         margin={"l": 10, "r": 10, "t": 20, "b": 10}, hovermode="closest", **STILL,
     )  # fmt: skip
     span = [float(np.log10(each)) for each in ends]
