@@ -1,7 +1,7 @@
 """The results that the page Benchmark shows first. python -m bench.benchmark runs their plans: minutes.
 
-Of each folder in assets/benchmark it runs plan.toml, and writes the rows of all shards to rows.parquet beside it. A
-sweep that was begun goes on where it was stopped.
+Of each folder in assets/benchmark it runs plan.toml, and packs the rows of all shards beside it. A sweep that was
+begun goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ def main(out: Path) -> None:
         rows = pq.read_table(folder / "shards")
         host = rows.schema.get_field_index("host")
         rows = rows.set_column(host, rows.schema.field(host), pa.nulls(len(rows), pa.string()))  # nobody's business
-        written(plan.with_name("rows.parquet"), lambda part, rows=rows: pq.write_table(rows, part, compression="zstd"))
+        packed = plan.parent / "shards" / "packed.parquet"
+        written(packed, lambda part, rows=rows: pq.write_table(rows, part, compression="zstd"))
 
 
 if __name__ == "__main__":

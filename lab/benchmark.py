@@ -1,7 +1,7 @@
 """What the page Benchmark says of a sweep's rows: some attacks, on the cases that all of them were tried on.
 
-What ships is in assets/benchmark: folders of a plan, which begins with its title, and of the rows that came of it.
-Needs no torch.
+What ships is in assets/benchmark, a plan, which begins with its title, and the rows that came of it, and in
+assets/paper, the paper's tables as ``python -m bench.paper`` makes them. Needs no torch.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ from lab.sweep.store import Row, Sweep, digest
 from models.cards import ModelSpec
 from models.registry import ASSETS
 
-SHIPPED = ASSETS / "benchmark"
+SHIPPED, PAPER = ASSETS / "benchmark", ASSETS / "paper"
+TABLES = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII", "XIII", "XIV")
+"""Of the paper, in its order."""
 BUDGETS = 80
 """Points of a curve over passes."""
 HEAD = (
@@ -41,8 +43,14 @@ HEAD = (
 
 def shipped() -> dict[str, Path]:
     """The folders of the results that ship, by title."""
-    folders = [rows.parent for rows in sorted(SHIPPED.glob("*/*.parquet"))]
-    return {(folder / "plan.toml").read_text("utf-8").splitlines()[0].lstrip("# "): folder for folder in folders}
+    own = {title(folder): folder for folder in sorted(SHIPPED.iterdir())}
+    every = own | {f"The paper's table {number}": PAPER / number for number in TABLES}
+    return {name: folder for name, folder in every.items() if (folder / "shards").is_dir()}
+
+
+def title(folder: Path) -> str:
+    """What the plan in a folder calls itself."""
+    return (folder / "plan.toml").read_text("utf-8").partition("\n")[0].lstrip("# ")
 
 
 class Board(Results):
@@ -51,8 +59,7 @@ class Board(Results):
     def __init__(self, folder: Path) -> None:
         """Raises SweepError when there are none that can be read."""
         self.folder = folder
-        shards = folder / "shards"
-        files = str((shards if shards.is_dir() else folder) / "*.parquet").replace("'", "''")
+        files = str(folder / "shards" / "*.parquet").replace("'", "''")
         self._base = duckdb.connect()
         try:
             self.ask(SEEN.format(files=files))
@@ -67,6 +74,11 @@ class Board(Results):
             return dict(zip(named, called([Settings.of(**json.loads(each)) for each in named]), strict=True))
         except (TypeError, ValueError):
             return named
+
+    def tried(self, model: str, rule: str) -> dict[str, int]:
+        """On how many cases each attack, by its settings, was tried."""
+        query = "SELECT settings, count(*) FROM seen WHERE model = ? AND rule = ? AND tried GROUP BY 1 ORDER BY 1"
+        return dict(self.ask(query, [model, rule]))
 
     def unit(self, case: str, settings: str) -> Row:
         """The row of an attack on a case."""

@@ -46,7 +46,8 @@ def show(folder: Path, *, own: bool) -> None:
         return
     model, rule = parts.choose_group(board)
     named = board.attacks(model, rule)
-    chosen = parts.choose_attacks(named, f"benchmark-attacks-{folder.name}-{model}-{rule}")
+    tried = board.tried(model, rule)
+    chosen = parts.choose_attacks(named, tried, f"benchmark-attacks-{folder.name}-{model}-{rule}")
     if not chosen:
         st.info("Choose attacks to see how they did.")
         return
@@ -58,7 +59,7 @@ def show(folder: Path, *, own: bool) -> None:
         ranked = [field.best, *(each for each in chosen if each != field.best)]
         against = parts.pick("Against", "benchmark-against", ranked, chosen)
         parts.standings(standings(str(folder), board.stamp, model, rule, tuple(chosen), against))
-        st.caption(plain(f"{len(field.cases)} cases. Ratio, wins and p are against {chosen[against]}, case by case."))
+        parts.about_cases(field, tried, against)
         parts.charts(field, palette_of(named))
         st.subheader("Case by case")
         parts.duel(board, field, against, own=own)

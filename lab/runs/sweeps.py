@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from lab.benchmark import title
 from lab.photos.uploads import Photo
 from lab.store import data_folder
 from lab.sweep.pictures import SUFFIXES
@@ -44,9 +45,9 @@ RUN, ESTIMATE = "run", "estimate"
 PROGRAM = (sys.executable, "-W", "ignore", "-m", "lab.sweep")
 
 
-def plan(title: str, model: str, pictures: dict[str, str], rule: tuple[str, int], attacks: Sequence[str]) -> str:
+def plan(called: str, model: str, pictures: dict[str, str], rule: tuple[str, int], attacks: Sequence[str]) -> str:
     """A plan as TOML. ``pictures``: the entries of that table; ``rule``: of the targets, and its k."""
-    lines = [f"# {title}", f"models = {_toml([model])}", f"shard = {SHARD}", "", "[pictures]"]
+    lines = [f"# {called}", f"models = {_toml([model])}", f"shard = {SHARD}", "", "[pictures]"]
     lines += [f"{name} = {_toml(value)}" for name, value in pictures.items()]
     lines += ["", "[[targets]]", f"rule = {_toml(rule[0])}", *[f"k = {rule[1]}"] * (rule[1] > 1), ""]
     return "\n".join([*lines, "[[attacks]]", f"attack = {_toml(list(attacks))}", ""])
@@ -79,7 +80,7 @@ class OwnSweep:
     @property
     def title(self) -> str:
         """What to call it: the first line of its plan, and the beginning of its name."""
-        return f"{self.plan.splitlines()[0].lstrip('# ')} ({self.folder.name[:4]})"
+        return f"{title(self.folder)} ({self.folder.name[:4]})"
 
     @property
     def plan(self) -> str:

@@ -40,7 +40,7 @@ def standings(at: Page) -> dict[str, dict[str, Any]]:
 
 def shipped(attack: str) -> list[dict[str, Any]]:
     """The rows that ship of an attack, by case."""
-    rows = pq.read_table(SHIPPED / "signs" / "rows.parquet")
+    rows = pq.read_table(SHIPPED / "signs" / "shards" / "packed.parquet")
     wanted = (pc.field("model") == SIGNS) & (pc.field("attack") == attack) & (pc.field("status") == "done")
     return list(rows.filter(wanted).sort_by("case").to_pylist())
 
@@ -61,7 +61,9 @@ def test_the_table_says_what_the_rows_say(at: Page) -> None:
     assert told["JMA"]["median L2"] == pytest.approx(np.median(distances("lazy")))
     assert told["C&W"]["reached"] == pytest.approx(np.isfinite(distances("cw")).mean())
     ours, theirs = distances("refined"), distances("ddn")
-    assert at.says(f"{len(ours)} cases. Ratio, wins and p are against Refined")
+    assert at.says(
+        f"{len(ours)} cases, on which all of these attacks were tried. Ratio, wins and p are against Refined"
+    )
     assert told["DDN"]["ratio"] == pytest.approx(np.exp(np.log(theirs / ours).mean()))
     assert told["DDN"]["low"] < told["DDN"]["ratio"] < told["DDN"]["high"]
     assert told["DDN"]["wins"] + told["DDN"]["ties"] + told["DDN"]["losses"] == len(ours)
@@ -132,7 +134,7 @@ def test_a_folder_of_ones_own_is_shown_and_its_pictures_open_in_the_lab(at: Page
     at.widget("selectbox", "Results").set_value("A folder on this computer").run()
     at.widget("text_input", "Folder").set_value(str(own.folder)).run()
     assert list(standings(at.intact())) == ["DDN"]
-    assert at.says("2 cases.")
+    assert at.says("2 cases, on which")
     case = at.widget("selectbox", "Case").value
     at.press("Open DDN in the lab")
     restored = session_of(at).lasting.restored

@@ -21,6 +21,8 @@ from ui.parts.pictures import show_small
 from ui.shell.session import keep, kept, photos, prefer, session
 
 EVERY, UNKNOWN = "All", "of models that are not on offer now"
+FEW = 4
+"""So many times fewer cases than others are few."""
 MOST_FAILURES = 500
 """Lines that the page shows of them."""
 SIDE = 120
@@ -67,9 +69,10 @@ def choose_group(board: Board) -> tuple[str, str]:
     return model, rule
 
 
-def choose_attacks(named: dict[str, str], key: str) -> dict[str, str]:
-    """Some of the attacks, their names by their settings."""
-    keep(key, [*named])
+def choose_attacks(named: dict[str, str], tried: dict[str, int], key: str) -> dict[str, str]:
+    """Some of the attacks, their names by their settings; at first without those that were tried on few cases."""
+    most = max(tried.values(), default=0)
+    keep(key, [settings for settings in named if tried.get(settings, 0) * FEW >= most])
     chosen = st.multiselect("Attacks", [*named], kept(key), named.__getitem__, key=key)
     return {settings: name for settings, name in named.items() if settings in chosen}
 
@@ -104,6 +107,16 @@ def written(column: str, cell: Cell) -> str:
     if isinstance(cell, float) and np.isinf(cell):
         return "∞"
     return FORMATS.get(column, "{}").format(cell)
+
+
+def about_cases(field: Field, tried: dict[str, int], against: str) -> None:
+    """On which cases the standings are, and who keeps them few."""
+    few = [
+        f"{name} on {tried[settings]}" for settings, name in field.named.items() if tried[settings] > len(field.cases)
+    ]
+    more = f" More were tried, {', '.join(few)}: leave out the others to see them." if few else ""
+    pairs = f"Ratio, wins and p are against {field.named[against]}, case by case."
+    st.caption(plain(f"{len(field.cases)} cases, on which all of these attacks were tried. {pairs}{more}"))
 
 
 def charts(field: Field, colours: dict[str, str]) -> None:
@@ -199,7 +212,8 @@ def at_hand(board: Board, row: Row, spec: ModelSpec | None, *, own: bool) -> Pho
     if found := photos(spec.samples).get(row["picture_sha256"]):
         return found
     if not own:
-        return f"The lab cannot open it: the picture, {row['picture']}, is not at hand."
+        which = f"number {row['picture']} of an image set" if row["picture"].isdigit() else row["picture"]
+        return f"The lab cannot open it: the picture, {which}, does not ship."
     try:
         return photo(board.folder, row)
     except SweepError as error:
