@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -145,12 +146,12 @@ class Field:
         }
         return cls(named, cases, tuple(tuple(found[case][settings] for case in cases) for settings in named))
 
-    @property
+    @cached_property
     def distances(self) -> NDArray[np.float64]:
         """(attacks, cases)"""
         return np.array([[each.distance for each in row] for row in self.tries]).reshape(len(self.named), -1)
 
-    @property
+    @cached_property
     def best(self) -> str:
         """The settings of the attack that is nearest on the whole."""
         return [*self.named][int(np.nan_to_num(optimality(self.distances)).argmax())]
@@ -167,11 +168,13 @@ class Field:
         ]
         return Table(f"{distances.shape[1]} cases, against {self.named[against]}", HEAD, rows)
 
+    @cached_property
     def missed(self) -> dict[str, Points]:
         """Of each attack by name, (k, 2): distances, and the share of cases that are not reached within them."""
         curves = {name: success_curve(d) for name, d in zip(self.named.values(), self.distances, strict=True)}
         return {name: np.column_stack([curve[:, 0], 1 - curve[:, 1]]) for name, curve in curves.items()}
 
+    @cached_property
     def budgets(self) -> dict[str, Points]:
         """Of each attack by name, (k, 2): passes, and the median distance that they get to, where half get anywhere."""
         spent = [[each.spent for each in row] for row in self.tries]

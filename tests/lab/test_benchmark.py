@@ -78,10 +78,10 @@ def test_the_standings_are_those_that_one_counts_by_hand(board: Board) -> None:
 
 def test_the_curves_are_those_that_one_draws_by_hand(board: Board) -> None:
     field = Field.of(board, MODEL, RULE, board.attacks(MODEL, RULE))
-    missed = field.missed()
+    missed = field.missed
     assert missed["C&W"].ravel().tolist() == pytest.approx([1, 2 / 3, 2, 1 / 3])
     assert missed["DDN"].ravel().tolist() == pytest.approx([1, 2 / 3, 2, 1 / 3, 4, 0])
-    budgets = {name: dict(points.tolist()) for name, points in field.budgets().items()}
+    budgets = {name: dict(points.tolist()) for name, points in field.budgets.items()}
     assert {each for each in budgets["C&W"] if each < 20} == set(), "two of three are reached after 20 passes"
     assert budgets["C&W"][20] == 2
     assert min(budgets["DDN"]) == 8

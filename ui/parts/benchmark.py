@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
+from numpy.typing import NDArray
 
 from lab.benchmark import Board, Field, changed, photo, request
 from lab.markup import plain
@@ -25,6 +26,8 @@ FEW = 4
 """So many times fewer cases than others are few."""
 MOST_FAILURES = 500
 """Lines that the page shows of them."""
+MOST_CASES = 2000
+"""Dots of a chart."""
 SIDE = 120
 """Pixels of a case's picture."""
 FORMATS = {
@@ -124,11 +127,11 @@ def charts(field: Field, colours: dict[str, str]) -> None:
     left, right = st.columns(2)
     with left:
         st.subheader("How many are left beyond a distance")
-        st.plotly_chart(figures.missed_chart(field.missed(), colours), key="benchmark-missed")
+        st.plotly_chart(figures.missed_chart(field.missed, colours), key="benchmark-missed")
         st.caption("The lower, the better. Where a line ends above 0 %, so many cases were never reached.")
     with right:
         st.subheader("How near for so many passes")
-        curves = field.budgets()
+        curves = field.budgets
         st.plotly_chart(figures.budget_chart(curves, colours), key="benchmark-budgets")
         late = [name for name, points in curves.items() if not len(points)]
         said = f" Less than half of the cases reached: {', '.join(late)}." if late else ""
@@ -141,26 +144,26 @@ def duel(board: Board, field: Field, against: str, *, own: bool) -> None:
     left, right = st.columns([3, 2], gap="large")
     with right:
         first = pick("Attack", "benchmark-first", others, field.named)
-        pair = (field.named[against], field.named[first])
         distances = field.distances[[[*field.named].index(each) for each in (against, first)]]
-        case = choose_case(field, distances)
+        hashes = [*field.cases]
+        places = apart(distances)[:MOST_CASES]
+        cases = {case: field.cases[case] for case in (hashes[place] for place in places)}
+        case = pick("Case", "benchmark-case", [*cases], cases)
         about(board, {field.named[each]: board.unit(case, each) for each in dict.fromkeys((first, against))}, own=own)
     with left:
-        st.plotly_chart(
-            figures.duel(pair, distances, field.cases, case),
-            key="benchmark-duel",
-            on_select=_click,
-            selection_mode="points",
+        figure = figures.duel((field.named[against], field.named[first]), distances[:, places], cases, case)
+        st.plotly_chart(figure, key="benchmark-duel", on_select=_click, selection_mode="points")
+        few = f" These are the {MOST_CASES} where they differ most." * (len(field.cases) > MOST_CASES)
+        st.caption(
+            plain(f"A dot is a case; below the line {field.named[first]} is nearer. Click on one to see it.{few}")
         )
-        st.caption(plain(f"A dot is a case; below the dashed line {pair[1]} is nearer. Click on one to see it."))
 
 
-def choose_case(field: Field, distances: Any) -> str:
-    """A case, by its hash; those come first where the two attacks differ most."""
+def apart(distances: NDArray[np.float64]) -> NDArray[np.intp]:
+    """The places of cases, of their distances (2, cases): those where the two differ most come first."""
     with np.errstate(invalid="ignore"):
-        apart = np.nan_to_num(np.abs(np.log(distances[0]) - np.log(distances[1])), posinf=np.inf)
-    cases = [[*field.cases][place] for place in np.argsort(-apart, kind="stable")]
-    return pick("Case", "benchmark-case", cases, field.cases)
+        ratios = np.abs(np.log(distances[0]) - np.log(distances[1]))
+    return np.argsort(-np.nan_to_num(ratios, posinf=np.inf), kind="stable")
 
 
 def _click() -> None:
