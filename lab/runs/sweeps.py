@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -24,7 +25,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from lab.benchmark import title
-from lab.photos.uploads import Photo
+from lab.photos.uploads import MAX_NAME
 from lab.store import data_folder
 from lab.sweep.pictures import SUFFIXES
 from lab.sweep.plan import SweepError
@@ -65,15 +66,16 @@ class OwnSweep:
     folder: Path
 
     @classmethod
-    def of(cls, plan: str, uploaded: Sequence[Photo] = (), files: Sequence[bytes] = ()) -> OwnSweep:
-        """That of a plan and of uploaded pictures, whose ``files`` are written where the plan looks for them."""
-        named = sha256("\n".join([plan, *(photo.digest for photo in uploaded)]).encode()).hexdigest()[:12]
+    def of(cls, plan: str, files: Sequence[tuple[str, bytes]] = ()) -> OwnSweep:
+        """That of a plan and of uploaded pictures, their names and what is in them, where the plan looks for them."""
+        named = sha256("\n".join([plan, *(sha256(data).hexdigest() for _, data in files)]).encode()).hexdigest()[:12]
         folder = home() / named
         if not (folder / "plan.toml").exists():
             (folder / UPLOADED).mkdir(parents=True, exist_ok=True)
-            for number, (photo, data) in enumerate(zip(uploaded, files, strict=True), 1):
-                ending = "" if Path(photo.name).suffix.lower() in SUFFIXES else ".png"
-                (folder / UPLOADED / f"{number:03} {photo.name}{ending}").write_bytes(data)
+            for number, (name, data) in enumerate(files, 1):
+                harmless = re.sub(r"[^\w. -]", "_", name)[-MAX_NAME:]
+                ending = "" if Path(harmless).suffix.lower() in SUFFIXES else ".png"
+                (folder / UPLOADED / f"{number:03} {harmless}{ending}").write_bytes(data)
             (folder / "plan.toml").write_text(plan, "utf-8")
         return cls(folder)
 

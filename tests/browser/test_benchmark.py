@@ -26,7 +26,7 @@ def test_a_click_on_a_dot_shows_its_case_which_opens_in_the_lab(visit: Callable[
     page = opened.page
     figure = page.locator(".js-plotly-plot").nth(2)
     expect(figure.locator(".scatterlayer .point").first).to_be_visible()
-    assert_fits(page)
+    assert_fits(page, (1440, 1024, 380))
     page.set_viewport_size({"width": 1440, "height": 900})
     opened.idle()
     figure.scroll_into_view_if_needed()

@@ -10,7 +10,7 @@ import streamlit as st
 
 from lab.comparison import first_attacks
 from lab.markup import plain
-from lab.photos.uploads import MAX_BYTES, Photo, PhotoError, read_photo
+from lab.photos.uploads import MAX_BYTES
 from lab.request import OFFERED, offered
 from lab.runs.sweeps import ESTIMATE, RUN, UPLOADED, OwnSweep, own_sweeps, plan, possible
 from lab.sweep.plan import OTHER
@@ -34,7 +34,7 @@ def plan_one(*, at_home: bool) -> None:
     with left:
         model = pick("Model", "sweep-model", [*MODELS], {name: spec.title for name, spec in MODELS.items()})
         spec = MODELS[model]
-        pictures, photos, files = choose_pictures(spec, at_home=at_home)
+        pictures, files = choose_pictures(spec, at_home=at_home)
         rule = choose_rule(spec)
         fits = offered(spec.encoding.name)
         key = keep(
@@ -50,7 +50,7 @@ def plan_one(*, at_home: bool) -> None:
         st.code(text, "toml", wrap_lines=True)
         busy = any(each.running for each in own_sweeps())
         with st.container(horizontal=True):
-            ask: dict[str, Any] = {"disabled": busy, "on_click": begin, "args": (text, photos, files)}
+            ask: dict[str, Any] = {"disabled": busy, "on_click": begin, "args": (text, files)}
             st.button("Estimate", icon=":material/timer:", kwargs={"what": ESTIMATE}, **ask)
             st.button("Start", icon=":material/play_arrow:", type="primary", kwargs={"what": RUN}, **ask)
         st.caption(
@@ -60,34 +60,26 @@ def plan_one(*, at_home: bool) -> None:
         )
 
 
-def choose_pictures(spec: ModelSpec, *, at_home: bool) -> tuple[dict[str, str], list[Photo], list[bytes]]:
-    """What the plan says of pictures, nothing if there are none yet; and those that were uploaded, with their files."""
+def choose_pictures(spec: ModelSpec, *, at_home: bool) -> tuple[dict[str, str], list[tuple[str, bytes]]]:
+    """What the plan says of pictures, nothing if there are none yet; and the files that were uploaded."""
     ways = [SAMPLES, FILES, *[FOLDER] * at_home]
     way = pick("Pictures", "sweep-pictures", ways)
     if way == SAMPLES:
-        return {"samples": spec.samples}, [], []
+        return {"samples": spec.samples}, []
     if way == FOLDER:
         key = keep("sweep-folder", "")
         folder = Path(st.text_input("Folder", kept(key), key=key)).expanduser()
         if not kept(key):
-            return {}, [], []
+            return {}, []
         if not folder.is_dir():
             st.error(plain(f"There is no folder {folder}."))
-            return {}, [], []
-        return {"folder": str(folder.resolve())}, [], []
-    photos, files = [], []
-    uploads = st.file_uploader(
-        "Files", accept_multiple_files=True, max_upload_size=MAX_BYTES // 2**20, key="sweep-files"
-    )
-    for upload in uploads[:MOST]:
-        try:
-            photos.append(read_photo(upload.getvalue(), upload.name))
-            files.append(upload.getvalue())
-        except PhotoError as error:
-            st.error(plain(f"{upload.name}: {error}"))
+            return {}, []
+        return {"folder": str(folder.resolve())}, []
+    limit = MAX_BYTES // 2**20
+    uploads = st.file_uploader("Files", accept_multiple_files=True, max_upload_size=limit, key="sweep-files")
     if len(uploads) > MOST:
         st.warning(f"The first {MOST} are taken.")
-    return ({"folder": UPLOADED} if photos else {}), photos, files
+    return ({"folder": UPLOADED} if uploads else {}), [(each.name, each.getvalue()) for each in uploads[:MOST]]
 
 
 def choose_rule(spec: ModelSpec) -> tuple[str, int]:
@@ -99,9 +91,9 @@ def choose_rule(spec: ModelSpec) -> tuple[str, int]:
     return rule, st.number_input("k, labels", 1, len(spec.encoding.labels), kept(key), key=key)
 
 
-def begin(text: str, photos: list[Photo], files: list[bytes], what: str) -> None:
+def begin(text: str, files: list[tuple[str, bytes]], what: str) -> None:
     """Start the process of a plan, or an estimate of it."""
-    OwnSweep.of(text, photos, files).start(what)
+    OwnSweep.of(text, files).start(what)
 
 
 def watch_all() -> None:

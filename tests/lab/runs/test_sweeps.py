@@ -13,7 +13,6 @@ import pytest
 
 from bench.browsing import ROOT
 from bench.sweep import toy
-from lab.photos.samples import samples
 from lab.runs import sweeps
 from lab.runs.sweeps import ESTIMATE, RUN, OwnSweep, own_sweeps, plan
 from lab.sweep.plan import Plan
@@ -47,12 +46,12 @@ def test_a_plan_says_what_it_was_made_of() -> None:
 
 
 def test_the_same_plan_and_pictures_are_the_same_folder() -> None:
-    stop, *others = samples("gtsrb").values()
-    data = [b"one", b"two"]
-    first = OwnSweep.of(TEXT, [stop, others[0]], data)
-    assert OwnSweep.of(TEXT, [stop, others[0]], data) == first
-    assert OwnSweep.of(TEXT, [stop], data[:1]) != first
-    assert sorted(path.read_bytes() for path in (first.folder / "pictures").iterdir()) == data
+    files = [("one.png", b"one"), ("../../two", b"two")]
+    first = OwnSweep.of(TEXT, files)
+    assert OwnSweep.of(TEXT, files) == first
+    assert OwnSweep.of(TEXT, files[:1]) != first
+    found = sorted((path.name, path.read_bytes()) for path in (first.folder / "pictures").iterdir())
+    assert found == [("001 one.png", b"one"), ("002 .._.._two.png", b"two")]
     assert first.title == f"Signs ({first.folder.name[:4]})"
     assert first.done == (0, 0)
 
