@@ -150,6 +150,18 @@ def own_settings(own: Sweep) -> str:
     return str(own.row(own.blocks[0], 0)["settings"])
 
 
+def test_a_sweep_that_was_made_here_is_shown(at: Page, own: Sweep) -> None:
+    made = sweeps.OwnSweep.of(sweeps.plan("Mine", SIGNS, {"samples": "gtsrb"}, ("Random class", 1), ["ddn"]))
+    own.folder.rename(made.results)
+    title = made.title
+    at.run().intact().press("Show")
+    assert at.widget("selectbox", "Results").value == title
+    assert list(standings(at)) == ["DDN"]
+    assert at.says(": finished")
+    at.press("Yes, delete it")
+    assert title not in at.widget("selectbox", "Results").options
+
+
 def test_a_picture_that_is_not_at_hand_is_said_to_be_so(at: Page, own: Sweep) -> None:
     (own.folder.parent / "stop.png").unlink()
     (own.folder.parent / "no_entry.png").unlink()

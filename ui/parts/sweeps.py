@@ -114,7 +114,8 @@ def _watch(busy: bool) -> None:
 
 def _card(sweep: OwnSweep, *, blocked: bool) -> None:
     running, (finished, units), name = sweep.running, sweep.done, sweep.folder.name
-    st.markdown(f"**{plain(sweep.title)}**")
+    state = "at work" if running else "finished" if units and finished == units else "stopped" if units else "planned"
+    st.markdown(f"**{plain(sweep.title)}**: {state}")
     said = sweep.said(RUN) or sweep.said(ESTIMATE)
     if units:
         st.progress(finished / units, f"{finished} of {units} units are finished")
@@ -124,10 +125,12 @@ def _card(sweep: OwnSweep, *, blocked: bool) -> None:
         st.button("Stop", key=f"stop-{name}", disabled=not running, icon=":material/pause:", on_click=sweep.stop)
         over = blocked or (units > 0 and finished == units)
         st.button("Go on" if units else "Start", key=f"go-{name}", disabled=over, on_click=partial(sweep.start, RUN))
-        st.button("Show", key=f"show-{name}", disabled=not finished, on_click=_show, args=(sweep.title,))
+        shown = st.button("Show", key=f"show-{name}", disabled=not finished, on_click=_show, args=(sweep.title,))
         with st.popover("Delete", key=f"ask-{name}"):
             st.write("Delete this sweep and its results for good?")
-            st.button("Yes, delete it", key=f"delete-{name}", type="primary", on_click=sweep.delete)
+            gone = st.button("Yes, delete it", key=f"delete-{name}", type="primary", on_click=sweep.delete)
+        if shown or gone:
+            st.rerun()  # all of the page, of which this is a part that is drawn alone
     with st.expander("Plan, and what the process says"):
         st.code(sweep.plan, "toml", wrap_lines=True)
         for what in (ESTIMATE, RUN):
