@@ -161,9 +161,9 @@ class Field:
         distances = self.distances
         rival = distances[[*self.named].index(against)]
         rows = [
-            _standing(name, tries, d, best, None if settings == against else paired(d, rival))
-            for (settings, name), tries, d, best in zip(
-                self.named.items(), self.tries, distances, optimality(distances), strict=True
+            _standing(name, tries, d, best, paired(d, rival))
+            for name, tries, d, best in zip(
+                self.named.values(), self.tries, distances, optimality(distances), strict=True
             )
         ]
         return Table(f"{distances.shape[1]} cases, against {self.named[against]}", HEAD, rows)
@@ -187,16 +187,15 @@ class Field:
         return curves
 
 
-def _standing(name: str, tries: Sequence[Try], distances: Any, best: float, pair: Paired | None) -> list[Cell]:
+def _standing(name: str, tries: Sequence[Try], distances: Any, best: float, pair: Paired) -> list[Cell]:
     reached = [each for each in tries if np.isfinite(each.distance)]
-    against = [pair.ratio, pair.low, pair.high, pair.wins, pair.ties, pair.losses, pair.p] if pair else [None] * 7
     known = [each for each in tries if each.passes is not None and each.seconds is not None]
     return [
         name,
         len(reached) / len(tries) if tries else None,
         float(best),
         float(np.median(distances)) if tries else None,
-        *against,
+        *(pair.ratio, pair.low, pair.high, pair.wins, pair.ties, pair.losses, pair.p),
         float(np.median([each.passes for each in known])) if known else None,
         sum(bool(each.saved) for each in reached) / len(reached) if reached else None,
         float(np.mean([each.seconds for each in known])) if known else None,

@@ -73,7 +73,7 @@ def test_the_standings_are_those_that_one_counts_by_hand(board: Board) -> None:
     assert (far["median passes"], far["PNG reads"], far["seconds"]) == (30, 0.5, 0.5)
     # Up to the farthest of the best, 4: C&W leaves 2 and 3 of the area, DDN 3 and 2, and the best of both 3 and 3.
     assert (far["optimality"], near["optimality"]) == pytest.approx((5 / 6, 5 / 6))
-    assert [near[each] for each in ("ratio", "low", "wins", "p")] == [None] * 4
+    assert [near[each] for each in ("ratio", "low", "high", "wins", "ties", "losses")] == [1, 1, 1, 0, 3, 0]
 
 
 def test_the_curves_are_those_that_one_draws_by_hand(board: Board) -> None:

@@ -79,10 +79,11 @@ def duel(
     if len(finite) < distances.size:
         border = (high * edge) ** 0.5
         figure.add_vline(x=border, line={"color": GREY, "dash": "dot", "width": 1})
-        figure.add_hline(
-            y=border, line={"color": GREY, "dash": "dot", "width": 1}, annotation_text=MISSED,
-            annotation_position="top left",
-        )  # fmt: skip
+        figure.add_hline(y=border, line={"color": GREY, "dash": "dot", "width": 1})
+        for side, anchor in (({"x": 0, "y": 1}, ("left", "top")), ({"x": 1, "y": 0}, ("right", "bottom"))):
+            figure.add_annotation(
+                text=MISSED, xref="paper", yref="paper", xanchor=anchor[0], yanchor=anchor[1], showarrow=False, **side
+            )
     hashes = [*cases]
     across, up = map(in_chart, names)
     told = [

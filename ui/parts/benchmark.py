@@ -84,12 +84,13 @@ def standings(table: Table) -> None:
     """The table, to be sorted and taken away."""
     import pandas as pd
 
-    frame = pd.DataFrame([dict(zip(table.head, row, strict=True)) for row in table.rows])
-    styled = frame.style
-    for place, row in enumerate(table.rows):
-        for column, cell in zip(table.head, row, strict=True):
-            text = written(column, cell).replace("{", "{{").replace("}", "}}")
-            styled.format(text, na_rep=text, subset=([place], [column]))
+    columns = dict(zip(table.head, zip(*table.rows, strict=True), strict=True))
+    texts = {name: [written(name, cell) for cell in cells] for name, cells in columns.items()}
+    # Streamlit says "None" of what is missing, whatever it is to say: a column that lacks something is text.
+    styled = pd.DataFrame({name: texts[name] if "–" in texts[name] else columns[name] for name in columns}).style
+    for name, cells in texts.items():
+        for place, text in enumerate(cells):
+            styled.format(text.replace("{", "{{").replace("}", "}}"), subset=([place], [name]))
     config: dict[str, Any] = {"attack": st.column_config.TextColumn(pinned=True, width="small")}
     config |= {column: st.column_config.Column(help=HELP[column]) for column in table.head if column in HELP}
     st.dataframe(styled, column_config=config, hide_index=True, height="content")
@@ -188,6 +189,7 @@ def about(board: Board, rows: dict[str, Row], *, own: bool) -> None:
         border="horizontal",
     )
     hurdles = [found] if isinstance(found, str) else []
+    buttons = st.container(horizontal=True)
     for name, each in rows.items():
         try:
             asked = request(each, spec) if spec else None
@@ -195,7 +197,7 @@ def about(board: Board, rows: dict[str, Row], *, own: bool) -> None:
             hurdles.append(str(error))
             asked = None
         closed = asked is None or isinstance(found, str)
-        if st.button(plain(f"Open {name} in the lab"), disabled=closed, icon=":material/target:") and asked:
+        if buttons.button(plain(f"Open {name} in the lab"), disabled=closed, icon=":material/target:") and asked:
             assert isinstance(found, Photo)
             if found.digest not in photos(spec.samples):
                 session().lasting.restored = found
