@@ -194,7 +194,7 @@ def test_a_server_for_others_reads_no_folders(option: tuple[str, Any], monkeypat
 
 def test_a_sweep_is_estimated_started_watched_and_stopped(at: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweeps, "PROGRAM", (sys.executable, "-c", RESTING))
-    (plan,) = (each.value for each in at.code if each.language == "toml")
+    (plan,) = (each.value for each in at.code if "[[attacks]]" in each.value)
     assert 'models = ["scenes"]' in plan
     at.press("Estimate")
     (sweep,) = sweeps.own_sweeps()

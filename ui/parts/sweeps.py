@@ -47,7 +47,7 @@ def plan_one(*, at_home: bool) -> None:
         if not text:
             st.info("Choose pictures and attacks.")
             return
-        st.code(text, "toml", wrap_lines=True)
+        st.code(text, None, wrap_lines=True)
         busy = any(each.running for each in own_sweeps())
         with st.container(horizontal=True):
             ask: dict[str, Any] = {"disabled": busy, "on_click": begin, "args": (text, files)}
@@ -132,7 +132,7 @@ def _card(sweep: OwnSweep, *, blocked: bool) -> None:
         if shown or gone:
             st.rerun()  # all of the page, of which this is a part that is drawn alone
     with st.expander("Plan, and what the process says"):
-        st.code(sweep.plan, "toml", wrap_lines=True)
+        st.code(sweep.plan, None, wrap_lines=True)
         for what in (ESTIMATE, RUN):
             if lines := sweep.said(what):
                 st.code("\n".join(lines[-LAST:]), None, wrap_lines=True)
