@@ -47,7 +47,7 @@ def show(folder: Path, *, own: bool) -> None:
     model, rule = parts.choose_group(board)
     named = board.attacks(model, rule)
     tried = board.tried(model, rule)
-    chosen = parts.choose_attacks(named, tried, f"benchmark-attacks-{folder.name}-{model}-{rule}")
+    chosen = parts.choose_attacks(named, tried, f"benchmark-attacks-{folder}-{model}-{rule}")
     if not chosen:
         st.info("Choose attacks to see how they did.")
         return

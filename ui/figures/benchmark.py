@@ -76,14 +76,14 @@ def duel(
         x=ends, y=ends, mode="lines", line={"color": GREY, "dash": "dash", "width": 1}, hoverinfo="skip",
         showlegend=False,
     )  # fmt: skip
-    if len(finite) < distances.size:
-        border = (high * edge) ** 0.5
-        figure.add_vline(x=border, line={"color": GREY, "dash": "dot", "width": 1})
-        figure.add_hline(y=border, line={"color": GREY, "dash": "dot", "width": 1})
-        for side, anchor in (({"x": 0, "y": 1}, ("left", "top")), ({"x": 1, "y": 0}, ("right", "bottom"))):
-            figure.add_annotation(
-                text=MISSED, xref="paper", yref="paper", xanchor=anchor[0], yanchor=anchor[1], showarrow=False, **side
-            )
+    border, line = (high * edge) ** 0.5, {"color": GREY, "dash": "dot", "width": 1}
+    told_at = {"text": MISSED, "xref": "paper", "yref": "paper", "showarrow": False}
+    if np.isinf(distances[0]).any():
+        figure.add_vline(x=border, line=line)
+        figure.add_annotation(x=1, y=0, xanchor="right", yanchor="bottom", **told_at)
+    if np.isinf(distances[1]).any():
+        figure.add_hline(y=border, line=line)
+        figure.add_annotation(x=0, y=1, xanchor="left", yanchor="top", **told_at)
     hashes = [*cases]
     across, up = map(in_chart, names)
     told = [

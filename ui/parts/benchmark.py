@@ -75,7 +75,9 @@ def choose_group(board: Board) -> tuple[str, str]:
 def choose_attacks(named: dict[str, str], tried: dict[str, int], key: str) -> dict[str, str]:
     """Some of the attacks, their names by their settings; at first without those that were tried on few cases."""
     most = max(tried.values(), default=0)
-    keep(key, [settings for settings in named if tried.get(settings, 0) * FEW >= most])
+    first = [settings for settings in named if tried.get(settings, 0) * FEW >= most]
+    if not {*st.session_state[keep(key, first)]} <= named.keys():  # of a sweep that lay in this folder before
+        st.session_state[key] = session().lasting.kept[key] = first
     chosen = st.multiselect("Attacks", [*named], kept(key), named.__getitem__, key=key)
     return {settings: name for settings, name in named.items() if settings in chosen}
 
