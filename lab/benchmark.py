@@ -44,7 +44,7 @@ HEAD = (
 
 def shipped() -> dict[str, Path]:
     """The folders of the results that ship, by title."""
-    own = {title(folder): folder for folder in sorted(SHIPPED.iterdir())}
+    own = {title(plan.parent): plan.parent for plan in sorted(SHIPPED.glob("*/plan.toml"))}
     every = own | {f"The paper's table {number}": PAPER / number for number in TABLES}
     return {name: folder for name, folder in every.items() if (folder / "shards").is_dir()}
 

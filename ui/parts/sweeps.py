@@ -36,10 +36,8 @@ def plan_one(*, at_home: bool) -> None:
         spec = MODELS[model]
         pictures, files = choose_pictures(spec, at_home=at_home)
         rule = choose_rule(spec)
-        fits = offered(spec.encoding.name)
-        key = keep(
-            f"sweep-attacks-{spec.encoding.name}", [each.attack for each in first_attacks(spec.encoding.name)][:3]
-        )
+        fits, first = offered(spec.encoding.name), first_attacks(spec.encoding.name)[:3]
+        key = keep(f"sweep-attacks-{spec.encoding.name}", [each.attack for each in first])
         attacks = st.multiselect("Attacks", [*fits], kept(key), lambda name: OFFERED[name].title, key=key)
     text = plan(f"{rule[0]}, {spec.title}", model, pictures, rule, attacks) if pictures and attacks else ""
     with right:
@@ -87,7 +85,7 @@ def choose_rule(spec: ModelSpec) -> tuple[str, int]:
     rule = pick("Targets", "sweep-rule", [*spec.encoding.presets, OTHER])
     if not rule.startswith("Flip k"):
         return rule, 1
-    key = keep("sweep-k", 1)
+    key = keep(f"sweep-k-{spec.name}", 1)
     return rule, st.number_input("k, labels", 1, len(spec.encoding.labels), kept(key), key=key)
 
 
