@@ -88,15 +88,15 @@ def test_a_process_goes_on_when_its_server_has_gone() -> None:
 
 @pytest.mark.slow
 def test_a_sweep_is_made_and_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
-    toy(tmp_path, 40)
-    text = plan("Toys", str(tmp_path / "toy.toml"), {"folder": str(tmp_path / "photos")}, ("Random class", 1), ["cw"])
+    toy(tmp_path, 240)
+    text = plan("Toys", str(tmp_path / "toy.toml"), {"folder": str(tmp_path / "photos")}, ("Random class", 1), ["ddn"])
     sweep = OwnSweep.of(text)
     sweep.start(RUN)
     assert until(lambda: sweep.done[0] > 0, 60)
     sweep.stop()
     assert until(lambda: not sweep.running)
     finished, units = sweep.done
-    assert 0 < finished < units == 40
+    assert 0 < finished < units == 240
     sweep.start(RUN)
     assert until(lambda: not sweep.running, 120)
-    assert sweep.done == (40, 40), sweep.said(RUN)
+    assert sweep.done == (240, 240), sweep.said(RUN)
