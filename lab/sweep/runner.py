@@ -127,7 +127,8 @@ class OnRay:
             import ray
         except ImportError as error:
             raise SweepError("Ray is not installed: pip install -r requirements-ray.txt.") from error
-        given: dict[str, Any] = {"address": self.address} if self.address else {"num_cpus": self.count or None}
+        here = {"address": "local", "num_cpus": self.count or None}  # or it would join what it finds on this computer
+        given: dict[str, Any] = {"address": self.address} if self.address else here
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell its makers
         try:
             ray.init(**given, runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}}, log_to_driver=False)

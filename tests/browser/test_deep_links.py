@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 PAGES = {
     "/": "Attack lab",
     "/compare": "Compare",
+    "/benchmark": "Benchmark",
     "/geometry": "Mahalanobis against Euclid",
     "/learn": "What is a logit?",
     "/learn?step=4": "Why does the ellipse matter?",
     "/runs": "Runs",
     "/models": "Models",
 }
-NAMES = ["Attack lab", "Compare", "Geometry", "Learn", "Runs", "Models"]
+NAMES = ["Attack lab", "Compare", "Benchmark", "Geometry", "Learn", "Runs", "Models"]
 
 
 @pytest.mark.parametrize("path", PAGES)

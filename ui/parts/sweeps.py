@@ -1,0 +1,151 @@
+"""Sweeps of one's own on the page: planned in a form, estimated, started, watched and stopped."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from lab.comparison import first_attacks
+from lab.markup import plain
+from lab.photos.uploads import MAX_BYTES
+from lab.request import OFFERED, offered
+from lab.runs.sweeps import ESTIMATE, RUN, UPLOADED, OwnSweep, own_sweeps, plan, possible
+from lab.sweep.plan import OTHER
+from models.cards import ModelSpec
+from models.registry import MODELS
+from ui.parts.benchmark import pick
+from ui.shell.session import keep, kept, session
+
+POLL = 1.0
+"""Seconds between looks at what runs."""
+MOST = 100
+"""Pictures of one upload."""
+SAMPLES, FILES, FOLDER = "The sample photos", "Files", "A folder on this computer"
+LAST = 12
+"""Lines of what a process has said."""
+
+
+def plan_one(*, at_home: bool) -> None:
+    """The form, the plan that it gives, and what can be done with it."""
+    left, right = st.columns(2, gap="large")
+    with left:
+        model = pick("Model", "sweep-model", [*MODELS], {name: spec.title for name, spec in MODELS.items()})
+        spec = MODELS[model]
+        pictures, files = choose_pictures(spec, at_home=at_home)
+        rule = choose_rule(spec)
+        fits, first = offered(spec.encoding.name), first_attacks(spec.encoding.name)[:3]
+        key = keep(f"sweep-attacks-{spec.encoding.name}", [each.attack for each in first])
+        attacks = st.multiselect("Attacks", [*fits], kept(key), lambda name: OFFERED[name].title, key=key)
+    text = plan(f"{rule[0]}, {spec.title}", model, pictures, rule, attacks) if pictures and attacks else ""
+    with right:
+        st.markdown("**The plan**")
+        if not text:
+            st.info("Choose pictures and attacks.")
+            return
+        st.code(text, None, wrap_lines=True)
+        busy = any(each.running for each in own_sweeps())
+        with st.container(horizontal=True):
+            ask: dict[str, Any] = {"disabled": busy, "on_click": begin, "args": (text, files)}
+            st.button("Estimate", icon=":material/timer:", kwargs={"what": ESTIMATE}, **ask)
+            st.button("Start", icon=":material/play_arrow:", type="primary", kwargs={"what": RUN}, **ask)
+        st.caption(
+            "An estimate makes a few units of each attack. A sweep is a process of its own, one at a time: it goes on "
+            "when this page is closed, and the same plan goes on where it was stopped. docs/SWEEPS.md says what else "
+            "a plan may say: copy it, and run it from the command line."
+        )
+
+
+def choose_pictures(spec: ModelSpec, *, at_home: bool) -> tuple[dict[str, str], list[tuple[str, bytes]]]:
+    """What the plan says of pictures, nothing if there are none yet; and the files that were uploaded."""
+    ways = [SAMPLES, FILES, *[FOLDER] * at_home]
+    way = pick("Pictures", "sweep-pictures", ways)
+    if way == SAMPLES:
+        return {"samples": spec.samples}, []
+    if way == FOLDER:
+        key = keep("sweep-folder", "")
+        folder = Path(st.text_input("Folder", kept(key), key=key)).expanduser()
+        if not kept(key):
+            return {}, []
+        if not folder.is_dir():
+            st.error(plain(f"There is no folder {folder}."))
+            return {}, []
+        return {"folder": str(folder.resolve())}, []
+    limit = MAX_BYTES // 2**20
+    uploads = st.file_uploader("Files", accept_multiple_files=True, max_upload_size=limit, key="sweep-files")
+    if len(uploads) > MOST:
+        st.warning(f"The first {MOST} are taken.")
+    return ({"folder": UPLOADED} if uploads else {}), [(each.name, each.getvalue()) for each in uploads[:MOST]]
+
+
+def choose_rule(spec: ModelSpec) -> tuple[str, int]:
+    """How targets are drawn, and of how many labels."""
+    rule = pick("Targets", "sweep-rule", [*spec.encoding.presets, OTHER])
+    if not rule.startswith("Flip k"):
+        return rule, 1
+    key = keep(f"sweep-k-{spec.name}", 1)
+    return rule, st.number_input("k, labels", 1, len(spec.encoding.labels), kept(key), key=key)
+
+
+def begin(text: str, files: list[tuple[str, bytes]], what: str) -> None:
+    """Start the process of a plan, or an estimate of it."""
+    OwnSweep.of(text, files).start(what)
+
+
+def watch_all() -> None:
+    """All sweeps that were planned here, as they are; looked at again and again while one of them runs."""
+    every = own_sweeps()
+    busy = any(each.running for each in every)
+    st.fragment(_watch, run_every=POLL if busy else None)(busy)
+
+
+def _watch(busy: bool) -> None:
+    every = own_sweeps()
+    if any(each.running for each in every) != busy:
+        st.rerun()
+    for each in every:
+        with st.container(border=True):
+            _card(each, blocked=busy)
+
+
+def _card(sweep: OwnSweep, *, blocked: bool) -> None:
+    running, (finished, units), name = sweep.running, sweep.done, sweep.folder.name
+    state = "at work" if running else "finished" if units and finished == units else "stopped" if units else "planned"
+    st.markdown(f"**{plain(sweep.title)}**: {state}")
+    said = sweep.said(RUN) or sweep.said(ESTIMATE)
+    if units:
+        st.progress(finished / units, f"{finished} of {units} units are finished")
+    if said:
+        st.caption(plain(said[-1]))
+    with st.container(horizontal=True):
+        st.button("Stop", key=f"stop-{name}", disabled=not running, icon=":material/pause:", on_click=sweep.stop)
+        over = blocked or (units > 0 and finished == units)
+        st.button("Go on" if units else "Start", key=f"go-{name}", disabled=over, on_click=partial(sweep.start, RUN))
+        shown = st.button("Show", key=f"show-{name}", disabled=not finished, on_click=_show, args=(sweep.title,))
+        with st.popover("Delete", key=f"ask-{name}"):
+            st.write("Delete this sweep and its results for good?")
+            gone = st.button("Yes, delete it", key=f"delete-{name}", type="primary", on_click=sweep.delete)
+        if shown or gone:
+            st.rerun()  # all of the page, of which this is a part that is drawn alone
+    with st.expander("Plan, and what the process says"):
+        st.code(sweep.plan, None, wrap_lines=True)
+        for what in (ESTIMATE, RUN):
+            if lines := sweep.said(what):
+                st.code("\n".join(lines[-LAST:]), None, wrap_lines=True)
+
+
+def _show(title: str) -> None:
+    session().lasting.kept["benchmark-results"] = title
+    st.session_state["benchmark-results"] = title
+
+
+def start_one(*, at_home: bool) -> None:
+    """The part of the page that makes sweeps."""
+    st.header("A sweep of your own")
+    if not possible():
+        st.info("On this system sweeps are started from the command line: python -m lab.sweep run PLAN.toml --out DIR.")
+        return
+    plan_one(at_home=at_home)
+    watch_all()
