@@ -32,6 +32,8 @@ from lab.sweep.plan import Block, Plan, SweepError, spec_of, told
 from models.cards import ModelSpec, as_card
 
 ROOT = Path(__file__).parents[2]
+PACKED = "packed.parquet"
+"""The only file of shards of a sweep that was packed."""
 COMPUTES = ("jma_core", "models", "lab/photos", "lab/sweep/pictures.py", "lab/sweep/plan.py", "lab/sweep/units.py")
 """The code that results depend on."""
 LIBRARIES = ("torch", "torchvision", "timm", "numpy", "scipy", "daqp", "pillow")
@@ -278,6 +280,8 @@ class Sweep:
     def missing(self) -> list[int]:
         """The shards that are not finished, in order."""
         done = {path.name for path in (self.folder / "shards").glob("*.parquet")}
+        if PACKED in done:
+            return []
         return [shard for shard in range(self.shards) if self.path(shard).name not in done]
 
     @property
@@ -289,6 +293,20 @@ class Sweep:
         """Finish a shard. Raises SweepError if its file cannot be written."""
         table = pa.Table.from_pylist(rows, schema=SCHEMA)
         written(self.path(shard), lambda part: pq.write_table(table, part, compression="zstd"))
+
+    def pack(self, folder: Path) -> None:
+        """Copy it there with the rows of all finished shards in one file, and without this computer's names.
+
+        What was not finished is left out for good: nobody goes on with a packed sweep.
+        """
+        paths = sorted((self.folder / "shards").glob("*.parquet"))
+        rows = pa.concat_tables(map(pq.read_table, paths)) if paths else SCHEMA.empty_table()
+        host = rows.schema.get_field_index("host")
+        rows = rows.set_column(host, rows.schema.field(host), pa.nulls(len(rows), TEXT))
+        written(folder / "shards" / PACKED, lambda part: pq.write_table(rows, part, compression="zstd"))
+        written(folder / "pictures.parquet", lambda part: pq.write_table(self.pictures, part))
+        text = json.dumps(self._said | {"base": "."}, indent=1) + "\n"
+        written(folder / "sweep.json", lambda part: part.write_text(text))
 
     def lose(self, shard: int, why: str) -> None:
         """Finish a shard with failures."""

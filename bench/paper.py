@@ -1,0 +1,367 @@
+"""The paper's tables, run again: python -m bench.paper TABLE... --data DIR [--quick]; ``--all`` for all of them
+
+A table is a sweep (lab/sweep) of the attacks that the paper lists, at its settings, and of two that it does not list:
+``refined`` and DDN, with 300 gradients. Each row gets ``--seconds``, and as many pictures as it can attack in these, at
+least one: n stands in every row. Rows that may take more than ``--passes`` gradients a picture are left out. The
+sweeps lie in the folder ``--out``, and the same command with more seconds or passes goes on with them. ``--quick``
+ends each attack after 3 seconds and each row after one: all tables in under ten minutes on two cores. ``--ship`` puts
+the results under assets/paper; ``--document`` writes the tables of docs/PAPER.md from there, and runs nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pyarrow.parquet as pq
+from scipy.stats import binomtest
+
+from lab.request import Settings
+from lab.sweep.plan import Rule, SweepError, spec_of
+from lab.sweep.plan import told as named
+from lab.sweep.report import Results
+from lab.sweep.report import Table as Figures
+from lab.sweep.statistics import Paired, paired
+from lab.sweep.store import Sweep
+from models.data import CACHE
+from models.registry import ASSETS
+
+SHIPPED = ASSETS / "paper"
+DOCUMENT = ASSETS.parent / "docs" / "PAPER.md"
+PICTURES = 200
+"""As many as the paper attacks; the first of them are the same for all rows."""
+SECONDS, QUICK = 15.0, 1.0
+"""For each row of a table, and with ``--quick``."""
+LIMIT = 3.0
+"""Seconds of an attack on a picture, with ``--quick``."""
+PASSES = 10_000
+BESIDE = (("refined", "300 gradients"), ("DDN", "300 gradients"))
+"""Rows that the paper does not have."""
+SLOW = 30.0
+"""Seconds of a linear program's attack on a picture, where the table has no limit: the paper's hour."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """An attack at one setting."""
+
+    attack: str
+    parameters: str
+    figures: tuple[float | str, ...] = ()
+    """As published; none for a row that is only ours."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows on one network and one sort of targets."""
+
+    name: str
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """One of the paper's, and what it is run on here."""
+
+    number: str
+    title: str
+    theirs: str
+    columns: tuple[str, ...]
+    parts: tuple[Part, ...]
+    model: str = ""
+    """"": it is not run,"""
+    why: str = ""
+    """and why."""
+    rules: tuple[dict[str, Any], ...] = ()
+    """How each part's targets are drawn."""
+    limit: float = math.inf
+    """Seconds of an attack on a picture; infinity where pictures are attacked in batches."""
+    reference: str = ""
+    """The parameters of the JMA that others are compared with."""
+    differs: str = ""
+
+    @property
+    def several(self) -> bool:
+        """Whether it is about several labels."""
+        return "bASR" in self.columns
+
+    def settings(self, row: Row, limit: float | None = None) -> dict[str, Any]:
+        """A row's attack as plans have it."""
+        numbers = [float(each) for each in row.parameters.split(",")] if row.figures else []
+        table = _attack(row.attack, numbers, several=self.several, ecoc="ecoc" in self.model)
+        limit = self.limit if limit is None else limit
+        if table["attack"] == "mla_lp":
+            limit = min(limit, SLOW)
+        return table | ({"max_seconds": limit} if limit < math.inf else {})
+
+    def plan(self, *, quick: bool = False) -> dict[str, Any]:
+        """For Sweep.begin; relative to the folder of the image sets. Raises ValueError where it is not run."""
+        if not self.model:
+            raise ValueError(f"expected a table that is run here, got {self.number}: {self.why}")
+        limit = min(self.limit, LIMIT) if quick else None
+        rows = dict.fromkeys(row for part in self.parts for row in part.rows) | dict.fromkeys(beside(self))
+        attacks = [self.settings(row, limit) for row in rows]
+        size = 1 if quick or self.limit < math.inf else 5
+        return {
+            "models": [self.model],
+            "pictures": self._pictures(),
+            "targets": list(self.rules),
+            "attacks": [each for place, each in enumerate(attacks) if each not in attacks[:place]],
+            "shard": size,
+            "batch": size,
+        }
+
+    def _pictures(self) -> dict[str, Any]:
+        if self.model == "imagenet-onehot":
+            return {"samples": "photos"}
+        return {"data": self.model, "folder": ".", "part": "test", "right": True, "take": PICTURES}
+
+
+def _attack(name: str, numbers: Sequence[float], *, several: bool, ecoc: bool) -> dict[str, Any]:
+    """An attack of the paper with its parameters, as this project names both."""
+    last = int(numbers[-1]) if numbers else 300
+    match name:
+        case "JMA":
+            return {"attack": "lazy", "step": numbers[0], "max_iter": last, "bisections": 6}
+        case "C&W" | "ECOC attack" | "ML-C&W":
+            searches = int(numbers[1]) if len(numbers) == 3 else 10
+            return _searching(name, several=several, ecoc=ecoc) | {"c": numbers[0], "searches": searches, "steps": last}
+        case "LOTS":
+            return {"attack": "lots", "steps": last, "pixels": "rounded"}
+        case "MLA-LP":
+            return {"attack": "mla_lp", "max_iter": last}
+        case "SemA-ML":
+            return {"attack": "sema", "steps": last}
+    return {"attack": name.lower(), "steps": last}
+
+
+def _searching(name: str, *, several: bool, ecoc: bool) -> dict[str, Any]:
+    if name == "ECOC attack":
+        return {"attack": "ecoc"}
+    if name == "C&W":
+        return {"attack": "cw"} | ({"space": "score"} if ecoc else {})
+    return {"attack": "ml_cw", "space": "logit"} if several else {"attack": "cw", "hinge": "sum"}
+
+
+def beside(table: Table) -> tuple[Row, ...]:
+    """The rows that are only ours, of a table that is run."""
+    return tuple(Row(*each) for each in BESIDE) if table.model else ()
+
+
+def tables() -> dict[str, Table]:
+    """All of them, by number."""
+    content = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
+    return {number: _table(number, each) for number, each in content.items()}
+
+
+def _table(number: str, said: dict[str, Any]) -> Table:
+    parts = tuple(
+        Part(
+            part.get("name", ""),
+            tuple(Row(attack, parameters, tuple(rest)) for attack, parameters, *rest in part["rows"]),
+        )
+        for part in said["parts"]
+    )
+    values = {name: tuple(each) if isinstance(each, list) else each for name, each in said.items()}
+    return Table(number, **values | {"parts": parts})
+
+
+# --- running
+
+
+def most(settings: Settings) -> int:
+    """Gradients that an attack takes of a picture at most; ten for each update of those that take several."""
+    return settings.entry.iterations(dict(settings.own)) * (10 if settings.attack in ("lazy", "mla_lp") else 1)
+
+
+def compute(sweep: Sweep, seconds: float, passes: float) -> None:
+    """Attack picture after picture by each attack, until its time is spent; what has been done before counts."""
+    from lab.sweep.units import Worker  # imports torch
+
+    work = Worker(sweep.folder)
+    for block in sweep.blocks:
+        if most(block.settings) > passes:
+            continue
+        spent = 0.0
+        for shard in (each for each in range(sweep.shards) if sweep.block(each) == block):
+            if spent >= seconds:
+                break
+            if not sweep.path(shard).exists():
+                work(shard)
+            spent += sum(row or 0.0 for row in pq.read_table(sweep.path(shard), columns=["seconds"])[0].to_pylist())
+
+
+def run(table: Table, data: Path, folder: Path, *, quick: bool, seconds: float, passes: float) -> Results:
+    """Run a table, or go on with it. Raises SweepError, with what to do, where that cannot be done."""
+    sweep = Sweep.begin(table.plan(quick=quick), data.resolve(), folder.resolve())
+    compute(sweep, seconds, passes)
+    return Results(folder)
+
+
+# --- telling
+
+ASKED = """
+SELECT count(*) FILTER (tried), count(*) FILTER (success), avg("right") FILTER (tried),
+    avg(right_before) FILTER (tried), avg(flips_asked) FILTER (tried), avg(mse) FILTER (success),
+    avg(ssim) FILTER (success), avg(n_it) FILTER (success), avg(seconds) FILTER (tried),
+    count(*) FILTER (reason = 'time cap')
+FROM seen WHERE rule = ? AND settings = ?
+"""
+FOUND = ("n", "hits", "bASR", "before", "flips", "MSE", "SSIM", "n_it", "seconds", "clock")
+"""What it answers."""
+SURE = 0.05
+"""A difference of which Wilcoxon's test says less is one; else it is a tie."""
+
+
+def told(table: Table, results: Results | None, *, quick: bool = False) -> str:
+    """A table in Markdown, ours beside the paper's."""
+    said = [
+        f"## Table {table.number}: {table.title}",
+        f"In the paper: {table.theirs}; n = 200. {_here(table, results)}",
+    ]
+    for part, rule in zip(table.parts, table.rules or [{}] * len(table.parts), strict=True):
+        rows = part.rows + (beside(table) if results else ())
+        found = {row: _found(table, row, rule, results, quick) for row in rows}
+        head = ["attack", "parameters", "n", *table.columns, *(["not attacked"] if table.several else []), "clock"]
+        cells = [[*_cells(table, row, each)] for row, each in found.items()]
+        flips = max((each["flips"] or 0 for each in found.values()), default=0)
+        said += [f"**{part.name}**"] if part.name else []
+        said += [f"Flips asked for here, on average: {flips:.2f}."] if table.several and flips else []
+        said += [Figures("", head, cells).as_markdown()]
+        if results:
+            said += [_pairs(table, rows, rule, results, quick)]
+    return "\n\n".join(each for each in said if each)
+
+
+def _here(table: Table, results: Results | None) -> str:
+    if not table.model:
+        return f"**Not run here**: {table.why}."
+    spec = spec_of(table.model)
+    return f"Here: {spec.title}; {spec.data}.{'' if results else ' **Not run yet.**'} {table.differs}".strip()
+
+
+def _key(table: Table, row: Row, quick: bool) -> str:
+    """A row's settings as results name them."""
+    own = table.settings(row, min(table.limit, LIMIT) if quick else None)
+    return json.dumps(named(Settings.of(**{"max_seconds": math.inf} | own)))
+
+
+def _found(table: Table, row: Row, rule: dict[str, Any], results: Results | None, quick: bool) -> dict[str, Any]:
+    """What FOUND names; n is 0 where nothing was run."""
+    if results is None:
+        return dict.fromkeys(FOUND) | {"n": 0}
+    (figures,) = results.ask(ASKED, [Rule(**rule).title, _key(table, row, quick)])
+    return dict(zip(FOUND, figures, strict=True))
+
+
+def _cells(table: Table, row: Row, found: dict[str, Any]) -> Iterator[str]:
+    """A row: what was found here and, in brackets, what the paper says."""
+    yield from (row.attack, row.parameters, str(found["n"]))
+    for column, published in zip_longest(table.columns, row.figures, fillvalue=""):
+        ours = _share(found["hits"], found["n"]) if column == "ASR" else _short(column, found.get(column))
+        yield f"{ours} ({published})" if row.figures else ours
+    if table.several:
+        yield _short("bASR", found["before"])
+    yield str(found["clock"] or "") if found["n"] else ""
+
+
+def _share(hits: int | None, n: int) -> str:
+    """With its 95 % interval by Wilson."""
+    if not n or hits is None:
+        return "–"
+    low, high = binomtest(hits, n).proportion_ci(method="wilson")
+    return f"{hits / n:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def _short(column: str, value: float | None) -> str:
+    form = {"MSE": ".1e", "bASR": ".3f", "SSIM": ".3f"}.get(column, ".3g")
+    return "–" if value is None else format(value, form)
+
+
+def _pairs(table: Table, rows: Sequence[Row], rule: dict[str, Any], results: Results, quick: bool) -> str:
+    """The reference JMA against all rivals, on the pictures that both attacked."""
+    query = """SELECT "case", distance FROM seen WHERE rule = ? AND settings = ? AND tried"""
+    distances = {row: dict(results.ask(query, [Rule(**rule).title, _key(table, row, quick)])) for row in rows}
+    (ours,) = (row for row in rows if row.attack == "JMA" and row.parameters == table.reference)
+    cells = []
+    for row, theirs in distances.items():
+        common = sorted(distances[ours].keys() & theirs.keys())
+        if row.attack != "JMA" and common:
+            cells.append(_pair(row, paired([distances[ours][c] for c in common], [theirs[c] for c in common])))
+    if not cells:
+        return ""
+    head = ["against", "parameters", "pictures", "nearer", "ties", "farther", "L2 over the rival's", "p", "so it is"]
+    return f"JMA ({table.reference}) against:\n\n{Figures('', head, cells).as_markdown()}"
+
+
+def _pair(row: Row, found: Paired) -> list[str]:
+    counts = (found.wins, found.ties, found.losses)
+    ratio = f"{found.ratio:.2f} [{found.low:.2f}, {found.high:.2f}]" if found.low == found.low else "–"
+    verdict = "a tie" if not found.p < SURE else "nearer" if found.wins > found.losses else "farther"
+    return [row.attack, row.parameters, str(sum(counts)), *map(str, counts), ratio, f"{found.p:.2g}", verdict]
+
+
+def document(text: str) -> str:
+    """docs/PAPER.md with its tables made anew from the results that ship."""
+    for number, table in tables().items():
+        folder = SHIPPED / number
+        shown = told(table, Results(folder) if folder.is_dir() else None)
+        _, _, body = shown.partition("\n\n")  # the headings are the document's
+        begin, end = f"<!-- table {number} -->\n", f"\n<!-- end {number} -->"
+        before, _, rest = text.partition(begin)
+        _, _, after = rest.partition(end)
+        text = f"{before}{begin}{body}{end}{after}"
+    return text
+
+
+def main() -> None:
+    """Run tables and print them, or write the document."""
+    known = tables()
+    parser = argparse.ArgumentParser(description="The paper's tables, run again")
+    parser.add_argument("tables", nargs="*", metavar="TABLE", help=", ".join(known))
+    parser.add_argument("--all", action="store_true", help="all tables")
+    parser.add_argument("--data", type=Path, help="the folder that holds the image sets")
+    parser.add_argument("--quick", action="store_true", help="a picture or two of each row, 3 seconds an attack")
+    parser.add_argument("--out", type=Path, default=CACHE / "paper", help="the folder of the sweeps")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="for each row")
+    parser.add_argument(
+        "--passes", type=float, default=PASSES, help="gradients a picture; rows that take more are left out"
+    )
+    parser.add_argument("--ship", action="store_true", help="put the results under assets/paper")
+    parser.add_argument("--document", action="store_true", help="write the tables of docs/PAPER.md, and run nothing")
+    options = parser.parse_args()
+    if options.document:
+        DOCUMENT.write_text(document(DOCUMENT.read_text("utf-8")), "utf-8")
+        return
+    chosen = list(known) if options.all else options.tables
+    if not chosen or not known.keys() >= set(chosen) or not options.data:
+        parser.error("expected --data DIR, and --all or some of the tables")
+    with TemporaryDirectory() as scratch:
+        for number in chosen:
+            show(known[number], options, Path(scratch) if options.quick else options.out)
+
+
+def show(table: Table, options: argparse.Namespace, out: Path) -> None:
+    """Run a table as the command line wants it, and print it."""
+    results, folder = None, out / table.number
+    if table.model:
+        seconds = QUICK if options.quick else options.seconds
+        try:
+            results = run(table, options.data, folder, quick=options.quick, seconds=seconds, passes=options.passes)
+        except SweepError as error:
+            print(f"Table {table.number} is not run here: {error}")
+    print(told(table, results, quick=options.quick), end="\n\n", flush=True)
+    if options.ship and results:
+        Sweep(folder).pack(SHIPPED / table.number)
+
+
+if __name__ == "__main__":
+    main()
