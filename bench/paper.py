@@ -217,8 +217,8 @@ FROM seen WHERE rule = ? AND settings = ?
 """
 FOUND = ("n", "hits", "bASR", "before", "flips", "MSE", "SSIM", "n_it", "seconds", "clock")
 """What it answers."""
-SURE = 0.05
-"""A difference of which Wilcoxon's test says less is one; else it is a tie."""
+SURE, ENOUGH = 0.05, 6
+"""A difference of which Wilcoxon's test says less is one, else it is a tie; of fewer pictures it can never say so."""
 
 
 def told(table: Table, results: Results | None, *, quick: bool = False) -> str:
@@ -305,7 +305,9 @@ def _pairs(table: Table, rows: Sequence[Row], rule: dict[str, Any], results: Res
 def _pair(row: Row, found: Paired) -> list[str]:
     counts = (found.wins, found.ties, found.losses)
     ratio = f"{found.ratio:.2f} [{found.low:.2f}, {found.high:.2f}]" if found.low == found.low else "–"
-    verdict = "a tie" if not found.p < SURE else "nearer" if found.wins > found.losses else "farther"
+    verdict = "too few" if sum(counts) < ENOUGH else "a tie"
+    if found.p < SURE:
+        verdict = "nearer" if found.wins > found.losses else "farther"
     return [row.attack, row.parameters, str(sum(counts)), *map(str, counts), ratio, f"{found.p:.2g}", verdict]
 
 
