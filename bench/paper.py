@@ -232,7 +232,7 @@ def told(table: Table, results: Results | None, *, quick: bool = False) -> str:
         found = {row: _found(table, row, rule, results, quick) for row in rows}
         head = ["attack", "parameters", "n", *table.columns, *(["not attacked"] if table.several else []), "clock"]
         cells = [[*_cells(table, row, each)] for row, each in found.items()]
-        flips = max((each["flips"] or 0 for each in found.values()), default=0)
+        flips = max(found.values(), key=lambda each: int(each["n"]))["flips"]
         said += [f"**{part.name}**"] if part.name else []
         said += [f"Flips asked for here, on average: {flips:.2f}."] if table.several and flips else []
         said += [Figures("", head, cells).as_markdown()]
@@ -267,7 +267,7 @@ def _cells(table: Table, row: Row, found: dict[str, Any]) -> Iterator[str]:
     yield from (row.attack, row.parameters, str(found["n"]))
     for column, published in zip_longest(table.columns, row.figures, fillvalue=""):
         ours = _share(found["hits"], found["n"]) if column == "ASR" else _short(column, found.get(column))
-        yield f"{ours} ({published})" if row.figures else ours
+        yield f"{ours} ({_short(column, published)})" if row.figures else ours
     if table.several:
         yield _short("bASR", found["before"])
     yield str(found["clock"] or "") if found["n"] else ""
@@ -281,9 +281,11 @@ def _share(hits: int | None, n: int) -> str:
     return f"{hits / n:.2f} [{low:.2f}, {high:.2f}]"
 
 
-def _short(column: str, value: float | None) -> str:
-    form = {"MSE": ".1e", "bASR": ".3f", "SSIM": ".3f"}.get(column, ".3g")
-    return "–" if value is None else format(value, form)
+def _short(column: str, value: float | str | None) -> str:
+    if isinstance(value, str) or value is None:
+        return value or "–"
+    form = {"MSE": ".1e", "bASR": ".3f", "SSIM": ".3f", "ASR": ".2f", "n_it": ".1f"}.get(column, ".2f")
+    return format(value, form).replace("e-0", "e-")
 
 
 def _pairs(table: Table, rows: Sequence[Row], rule: dict[str, Any], results: Results, quick: bool) -> str:

@@ -99,9 +99,9 @@ def results(tmp_path: Path) -> Results:
 def test_a_table_is_told_with_n_intervals_and_the_papers_figures(results: Results) -> None:
     shown = told(TABLES["II"], results)
     assert (
-        "| JMA | 0.1, 200 | 4 | 0.75 [0.30, 0.95] (0.99) | 2.0e-06 (3.8e-06) | 20 (26.59) | 1.5 (445.61) | 1 |" in shown
+        "| JMA | 0.1, 200 | 4 | 0.75 [0.30, 0.95] (0.99) | 2.0e-6 (3.8e-6) | 20.0 (26.6) | 1.50 (445.61) | 1 |" in shown
     )
-    assert "| JMA | 0.2, 200 | 0 | – (1.0) | – (6.2e-06) | – (19.17) | – (297.0) |  |" in shown
+    assert "| JMA | 0.2, 200 | 0 | – (1.00) | – (6.2e-6) | – (19.2) | – (297.00) |  |" in shown
     assert "| DDN | 300 gradients | 3 | 0.67" in shown
     assert "| DDN | 300 gradients | 3 | 0 | 1 | 2 | 2.00 [2.00, 2.00] | 0.5 | too few |" in shown
 

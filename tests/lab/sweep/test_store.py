@@ -127,3 +127,24 @@ def test_models_of_one_name_are_refused(begin: Begin, place: Path) -> None:
         (place / "other" / f"toy{suffix}").write_bytes((place / f"toy{suffix}").read_bytes())
     with pytest.raises(SweepError, match="a name of its own"):
         begin(base=place, models=["toy.toml", "other/toy.toml"])
+
+
+def test_a_packed_sweep_has_all_rows_in_one_file_and_names_no_computer(
+    begin: Begin, toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = begin({"attack": "fgsm"}, {"attack": "ddn"})
+    for shard in (0, 2):
+        sweep.lose(shard, "for a test")
+    sweep.pack(tmp_path / "packed")
+    monkeypatch.chdir(toys)  # where its relative paths start from now
+    packed = Sweep(tmp_path / "packed")
+    assert [path.name for path in (packed.folder / "shards").iterdir()] == ["packed.parquet"]
+    assert rows(packed) == [row | {"host": None} for row in rows(sweep)]
+    assert packed.missing() == [], "it would be gone on with, and its rows would be there twice"
+    assert str(toys) in (sweep.folder / "sweep.json").read_text()
+    assert str(toys) not in (packed.folder / "sweep.json").read_text()
+
+
+def rows(sweep: Sweep) -> list[dict[str, Any]]:
+    paths = sorted((sweep.folder / "shards").iterdir())
+    return [row for path in paths for row in pq.read_table(path).to_pylist()]
