@@ -318,11 +318,10 @@ def document(text: str) -> str:
     for number, table in tables().items():
         folder = SHIPPED / number
         shown = told(table, Results(folder) if folder.is_dir() else None)
-        _, _, body = shown.partition("\n\n")  # the headings are the document's
+        _, _, body = shown.partition("\n\n")  # the headings are the document's own
         begin, end = f"<!-- table {number} -->\n", f"\n<!-- end {number} -->"
-        before, _, rest = text.partition(begin)
-        _, _, after = rest.partition(end)
-        text = f"{before}{begin}{body}{end}{after}"
+        before, after = text.partition(begin)[0], text.partition(end)[2]
+        text = f"{before}{begin}\n{body}\n{end}{after}"
     return text
 
 
