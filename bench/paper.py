@@ -26,7 +26,6 @@ from scipy.stats import binomtest
 
 from lab.request import Settings
 from lab.sweep.plan import Rule, SweepError, spec_of
-from lab.sweep.plan import told as named
 from lab.sweep.report import Results
 from lab.sweep.report import Table as Figures
 from lab.sweep.statistics import Paired, paired
@@ -93,23 +92,19 @@ class Table:
         """Whether it is about several labels."""
         return "bASR" in self.columns
 
-    def settings(self, row: Row, limit: float | None = None) -> dict[str, Any]:
-        """A row's attack as plans have it."""
+    def settings(self, row: Row) -> dict[str, Any]:
+        """A row's attack as plans have it, without a limit of its time."""
         numbers = [float(each) for each in row.parameters.split(",")] if row.figures else []
-        table = _attack(row.attack, numbers, several=self.several, ecoc="ecoc" in self.model)
-        limit = self.limit if limit is None else limit
-        if table["attack"] == "mla_lp":
-            limit = min(limit, SLOW)
-        return table | ({"max_seconds": limit} if limit < math.inf else {})
+        return _attack(row.attack, numbers, several=self.several, ecoc="ecoc" in self.model)
 
     def plan(self, *, quick: bool = False) -> dict[str, Any]:
         """For Sweep.begin; relative to the folder of the image sets. Raises ValueError where it is not run."""
         if not self.model:
             raise ValueError(f"expected a table that is run here, got {self.number}: {self.why}")
-        limit = min(self.limit, LIMIT) if quick else None
-        rows = dict.fromkeys(row for part in self.parts for row in part.rows) | dict.fromkeys(beside(self))
-        attacks = [self.settings(row, limit) for row in rows]
-        size = 1 if quick or self.limit < math.inf else 5
+        limit = min(self.limit, LIMIT) if quick else self.limit
+        rows = [row for part in self.parts for row in part.rows] + [*beside(self)]
+        attacks = [_limited(self.settings(row), limit) for row in rows]
+        size = 1 if limit < math.inf else 5
         return {
             "models": [self.model],
             "pictures": self._pictures(),
@@ -123,6 +118,11 @@ class Table:
         if self.model == "imagenet-onehot":
             return {"samples": "photos"}
         return {"data": self.model, "folder": ".", "part": "test", "right": True, "take": PICTURES}
+
+
+def _limited(attack: dict[str, Any], limit: float) -> dict[str, Any]:
+    limit = min(limit, SLOW) if attack["attack"] == "mla_lp" else limit
+    return attack | ({"max_seconds": limit} if limit < math.inf else {})
 
 
 def _attack(name: str, numbers: Sequence[float], *, several: bool, ecoc: bool) -> dict[str, Any]:
@@ -221,7 +221,7 @@ SURE, ENOUGH = 0.05, 6
 """A difference of which Wilcoxon's test says less is one, else it is a tie; of fewer pictures it can never say so."""
 
 
-def told(table: Table, results: Results | None, *, quick: bool = False) -> str:
+def told(table: Table, results: Results | None) -> str:
     """A table in Markdown, ours beside the paper's."""
     said = [
         f"## Table {table.number}: {table.title}",
@@ -229,7 +229,7 @@ def told(table: Table, results: Results | None, *, quick: bool = False) -> str:
     ]
     for part, rule in zip(table.parts, table.rules or [{}] * len(table.parts), strict=True):
         rows = part.rows + (beside(table) if results else ())
-        found = {row: _found(table, row, rule, results, quick) for row in rows}
+        found = {row: _found(table, row, rule, results) for row in rows}
         head = ["attack", "parameters", "n", *table.columns, *(["not attacked"] if table.several else []), "clock"]
         cells = [[*_cells(table, row, each)] for row, each in found.items()]
         flips = max(found.values(), key=lambda each: int(each["n"]))["flips"]
@@ -237,7 +237,7 @@ def told(table: Table, results: Results | None, *, quick: bool = False) -> str:
         said += [f"Flips asked for here, on average: {flips:.2f}."] if table.several and flips else []
         said += [Figures("", head, cells).as_markdown()]
         if results:
-            said += [_pairs(table, rows, rule, results, quick)]
+            said += [_pairs(table, rows, rule, results)]
     return "\n\n".join(each for each in said if each)
 
 
@@ -248,17 +248,18 @@ def _here(table: Table, results: Results | None) -> str:
     return f"Here: {spec.title}; {spec.data}.{'' if results else ' **Not run yet.**'} {table.differs}".strip()
 
 
-def _key(table: Table, row: Row, quick: bool) -> str:
-    """A row's settings as results name them."""
-    own = table.settings(row, min(table.limit, LIMIT) if quick else None)
-    return json.dumps(named(Settings.of(**{"max_seconds": math.inf} | own)))
+def _key(table: Table, row: Row, results: Results) -> str:
+    """A row's settings as results name them, whatever settings its attack has besides; "" if it was not run."""
+    asked = table.settings(row).items()
+    every = results.ask("SELECT DISTINCT settings FROM seen ORDER BY settings")
+    return next((each for (each,) in every if asked <= json.loads(each).items()), "")
 
 
-def _found(table: Table, row: Row, rule: dict[str, Any], results: Results | None, quick: bool) -> dict[str, Any]:
+def _found(table: Table, row: Row, rule: dict[str, Any], results: Results | None) -> dict[str, Any]:
     """What FOUND names; n is 0 where nothing was run."""
     if results is None:
         return dict.fromkeys(FOUND) | {"n": 0}
-    (figures,) = results.ask(ASKED, [Rule(**rule).title, _key(table, row, quick)])
+    (figures,) = results.ask(ASKED, [Rule(**rule).title, _key(table, row, results)])
     return dict(zip(FOUND, figures, strict=True))
 
 
@@ -288,10 +289,10 @@ def _short(column: str, value: float | str | None) -> str:
     return format(value, form).replace("e-0", "e-")
 
 
-def _pairs(table: Table, rows: Sequence[Row], rule: dict[str, Any], results: Results, quick: bool) -> str:
+def _pairs(table: Table, rows: Sequence[Row], rule: dict[str, Any], results: Results) -> str:
     """The reference JMA against all rivals, on the pictures that both attacked."""
     query = """SELECT "case", distance FROM seen WHERE rule = ? AND settings = ? AND tried"""
-    distances = {row: dict(results.ask(query, [Rule(**rule).title, _key(table, row, quick)])) for row in rows}
+    distances = {row: dict(results.ask(query, [Rule(**rule).title, _key(table, row, results)])) for row in rows}
     (ours,) = (row for row in rows if row.attack == "JMA" and row.parameters == table.reference)
     cells = []
     for row, theirs in distances.items():
@@ -361,7 +362,7 @@ def show(table: Table, options: argparse.Namespace, out: Path) -> None:
             results = run(table, options.data, folder, quick=options.quick, seconds=seconds, passes=options.passes)
         except SweepError as error:
             print(f"Table {table.number} is not run here: {error}")
-    print(told(table, results, quick=options.quick), end="\n\n", flush=True)
+    print(told(table, results), end="\n\n", flush=True)
     if options.ship and results:
         Sweep(folder).pack(SHIPPED / table.number)
 
