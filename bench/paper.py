@@ -348,6 +348,8 @@ def main() -> None:
     chosen = list(known) if options.all else options.tables
     if not chosen or not known.keys() >= set(chosen) or not options.data:
         parser.error("expected --data DIR, and --all or some of the tables")
+    if options.ship and options.quick:
+        parser.error("expected --ship without --quick, whose results are too few to be handed on")
     with TemporaryDirectory() as scratch:
         for number in chosen:
             show(known[number], options, Path(scratch) if options.quick else options.out)
