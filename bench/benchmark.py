@@ -10,12 +10,9 @@ import sys
 from pathlib import Path
 from tempfile import gettempdir
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from lab.benchmark import SHIPPED
 from lab.sweep.__main__ import main as sweep
-from lab.sweep.store import written
+from lab.sweep.store import Sweep
 
 
 def main(out: Path) -> None:
@@ -24,11 +21,7 @@ def main(out: Path) -> None:
         folder = out / plan.parent.name
         if sweep(["run", str(plan), "--out", str(folder)]):
             raise SystemExit(1)
-        rows = pq.read_table(folder / "shards")
-        host = rows.schema.get_field_index("host")
-        rows = rows.set_column(host, rows.schema.field(host), pa.nulls(len(rows), pa.string()))  # nobody's business
-        packed = plan.parent / "shards" / "packed.parquet"
-        written(packed, lambda part, rows=rows: pq.write_table(rows, part, compression="zstd"))
+        Sweep(folder).pack(plan.parent)
 
 
 if __name__ == "__main__":
