@@ -18,6 +18,7 @@ from lab.sweep.report import Cell, Table
 from lab.sweep.store import Row
 from models.cards import ModelSpec
 from ui.figures import benchmark as figures
+from ui.parts import tables
 from ui.parts.pictures import show_small
 from ui.shell.session import keep, kept, photos, prefer, session
 
@@ -96,14 +97,7 @@ def standings(table: Table) -> None:
     config: dict[str, Any] = {"attack": st.column_config.TextColumn(pinned=True, width="small")}
     config |= {column: st.column_config.Column(help=HELP[column]) for column in table.head if column in HELP}
     st.dataframe(styled, column_config=config, hide_index=True, height="content")
-    with st.container(horizontal=True):
-        st.download_button("Table (CSV)", table.as_csv(), "benchmark.csv", "text/csv", on_click="ignore")
-        for form, text, language in (
-            ("Markdown", table.as_markdown(), "markdown"),
-            ("LaTeX", table.as_latex(), "latex"),
-        ):
-            with st.popover(f"Copy as {form}"):
-                st.code(text, language=language)
+    tables.offer("benchmark", table.as_csv(), table.as_markdown(), table.as_latex())
 
 
 def written(column: str, cell: Cell) -> str:

@@ -39,7 +39,7 @@ from lab.store import comparison_file
 from models.cards import ModelSpec
 from models.encodings import Prediction
 from ui.figures import comparison as figures
-from ui.parts import downloads
+from ui.parts import downloads, tables
 from ui.parts.controls import choose_setting
 from ui.shell.address import whole
 from ui.shell.cached import fingerprint
@@ -189,14 +189,7 @@ def numbers(spec: ModelSpec, names: Sequence[str], contenders: Sequence[Contende
         f"{STAR.strip()} best in its column, of distances and costs among those that reached the target. A click on a "
         "column's head sorts by it. Seconds are of the machine that ran the attacks, one after another."
     )
-    with st.container(horizontal=True):
-        st.download_button("Table (CSV)", as_csv(names, told), "comparison.csv", "text/csv", on_click="ignore")
-        for form, text, language in (
-            ("Markdown", as_markdown(names, told), "markdown"),
-            ("LaTeX", as_latex(names, told), "latex"),
-        ):
-            with st.popover(f"Copy as {form}"):
-                st.code(text, language=language)
+    tables.offer("comparison", as_csv(names, told), as_markdown(names, told), as_latex(names, told))
 
 
 def chart(names: Sequence[str], contenders: Sequence[Contender]) -> None:
