@@ -16,13 +16,15 @@ from torch.nn import functional
 
 from jma_core import ECOC, MultiLabel, Network, OneHot, hadamard_codebook, run, run_batch
 from jma_core.records import AttackResult
-from tests.attacks import brief, in_turn
+from tests.attacks import brief, takes
 
 Build = Callable[..., Any]
 THREADS = 8
 SHAPE = (3, 6, 6)
 STARTED: Any = {"turns": 1, "start": None}
-ATTACKS = brief(8, cw={"searches": 2, "steps": 4, "c": 1.0}, eight_bit=STARTED, fab={"steps": 3})
+POOLED: Any = {"pool": torch.rand(4, *SHAPE, generator=torch.Generator().manual_seed(2))}
+ATTACKS = brief(8, cw={"searches": 2, "steps": 4, "c": 1.0}, eight_bit=STARTED, fab={"steps": 3}, lots=POOLED)
+Cases = dict[tuple[str, str], Callable[[], AttackResult]]
 
 
 class Attention(nn.Module):
@@ -55,9 +57,8 @@ def _threads_that_take_turns_often() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def cases(mlp_network: Build, conv_network: Build) -> list[Callable[[], AttackResult]]:
-    """Every attack, in turn with every encoding, on a network of another kind each."""
-    made = []
+def cases(mlp_network: Build, conv_network: Build) -> Cases:
+    """Every attack on every encoding that it takes, by both names; each encoding has a network of another kind."""
     x = torch.rand(SHAPE, generator=torch.Generator().manual_seed(0))
     start = (x + 0.1 * torch.randn(SHAPE, generator=torch.Generator().manual_seed(1))).clamp(0, 1)
     networks: dict[str, tuple[Any, Any]] = {
@@ -65,14 +66,14 @@ def cases(mlp_network: Build, conv_network: Build) -> list[Callable[[], AttackRe
         "ecoc": (ECOC(hadamard_codebook(6, 8)), mlp_network(8, dtype=torch.float32)),
         "multi-label": (MultiLabel(6), attention(6)),
     }
-    for name, attack in in_turn(ATTACKS, networks).values():
-        encoding, f = networks[name]
+    made: Cases = {}
+    for kind, (encoding, f) in networks.items():
         z = f(x[None])[0]
-        target: Any = (z <= 0).tolist() if name == "multi-label" else (int(encoding.decode(z)) + 1) % 6
-        given = {"start": start} if "start" in attack.keywords else {}
-        made.append(
-            partial(lambda attack, *of, **given: run(attack(*of, **given)), attack, f, x, encoding, target, **given)
-        )
+        target: Any = (z <= 0).tolist() if kind == "multi-label" else (int(encoding.decode(z)) + 1) % 6
+        for name, attack in ATTACKS.items():
+            if takes(attack, kind):
+                begun = partial(attack, start=start) if "start" in attack.keywords else attack
+                made[name, kind] = partial(lambda begun, *of: run(begun(*of)), begun, f, x, encoding, target)
     return made
 
 
@@ -96,24 +97,25 @@ def at_once(*jobs: Callable[[], Any]) -> list[Any]:
 
 
 def test_every_attack_on_every_encoding_gives_the_same_bits_in_eight_threads(
-    cases: list[Callable[[], AttackResult]],
+    cases: Cases,
 ) -> None:
     """Each thread runs half of them, from another one on."""
-    alone = [bits(case()) for case in cases]
+    every = [*cases.values()]
+    alone = [bits(case()) for case in every]
 
     def half(first: int) -> bool:
-        order = [(first + i) % len(cases) for i in range(len(cases) // 2)]
-        return all(bits(cases[i]()) == alone[i] for i in order)
+        order = [(first + i) % len(every) for i in range(len(every) // 2)]
+        return all(bits(every[i]()) == alone[i] for i in order)
 
     firsts = [thread * len(cases) // THREADS for thread in range(THREADS)]
     assert at_once(*(partial(half, first) for first in firsts)) == [True] * THREADS
 
 
 def test_the_same_lazy_attack_gives_the_same_bits_in_eight_threads_again_and_again(
-    cases: list[Callable[[], AttackResult]],
+    cases: Cases,
 ) -> None:
     """The level that takes forward-mode derivatives, of which torch has one at a time for the whole process."""
-    for case in cases[:: len(ATTACKS)]:
+    for case in (cases["lazy", kind] for kind in ("one-hot", "ecoc", "multi-label")):
         alone = bits(case())
         for _ in range(3):
             assert at_once(*[lambda case=case: bits(case())] * THREADS) == [alone] * THREADS

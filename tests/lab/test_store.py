@@ -499,6 +499,7 @@ def test_a_locked_file_is_said_at_once(kept: Store, add: Callable[..., None], mo
     other = sqlite3.connect(kept.path, isolation_level=None)
     other.execute("PRAGMA locking_mode = EXCLUSIVE")
     other.execute("BEGIN EXCLUSIVE")
+    assert module.HASTE <= 2
     monkeypatch.setattr(module, "PATIENCE", 0.5)
     monkeypatch.setattr(module, "HASTE", 0.25)
     for work in (kept.rows, lambda: kept.get(1), lambda: kept.delete(1), lambda: add(kept, 2.0)):
