@@ -38,7 +38,6 @@ def test_the_comparison_is_seen_from_wherever_the_second_run_is_chosen(
     for width in (1280, 380):
         page.set_viewport_size({"width": width, "height": 900})
         opened.idle()
-        compare.nth(10).scroll_into_view_if_needed()
         compare.nth(10).click()
         expect(page.get_by_text("This run is chosen.")).to_be_in_viewport()
         opened.idle()

@@ -119,7 +119,8 @@ def test_control_c_keeps_what_is_finished(toys: Path, tmp_path: Path) -> None:
         '[[targets]]\nrule = "Random class"\n[[attacks]]\nattack = "ddn"\nsteps = 400\n'
     )
     command = [sys.executable, "-m", "lab.sweep", "run", plan, "--out", tmp_path / "out"]
-    driver = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what was started in the background is deaf to it
+    driver = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
     while not list((tmp_path / "out").glob("shards/*.parquet")):
         assert driver.poll() is None
         time.sleep(0.02)
