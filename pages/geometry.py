@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -10,6 +11,7 @@ import streamlit as st
 
 from jma_core.geometry import Section, section_of_logits, section_through_points, telling_logits
 from jma_core.records import Halt
+from lab.comparison import Contender
 from lab.markup import plain
 from lab.request import Measured, Request, Settings
 from lab.runs.measurements import failed
@@ -21,7 +23,7 @@ from ui.parts.controls import choose_target, describe_change
 from ui.parts.scene import POLL, logit_space, set_scene, wait_for, watch
 from ui.shell.address import arrive, follow
 from ui.shell.frame import framed
-from ui.shell.session import last_run
+from ui.shell.session import last_run, rivals
 
 PLANE, TWO, THREE = "Plane through z, r′ and r∗", "Two logits", "Three logits"
 
@@ -66,7 +68,7 @@ def report(
     run = last_run(spec.name, digest, target)
     steps = run.steps if run else []
     st.markdown(f"#### {views.headline(measured.space)}")
-    chosen = picture_of_the_space(spec, measured, target, steps)
+    chosen = picture_of_the_space(spec, measured, target, steps, rivals(spec.name, digest, target))
     if len(measured.space.index) < measured.space.n:
         st.caption(
             f"Of {measured.space.n} logits the {len(measured.space.index)} that matter are shown: those of the target "
@@ -89,7 +91,9 @@ def report(
         views.logit_table(spec.encoding, measured)
 
 
-def picture_of_the_space(spec: ModelSpec, measured: Measured, target: Target, steps: Any) -> str:
+def picture_of_the_space(
+    spec: ModelSpec, measured: Measured, target: Target, steps: Any, compared: Sequence[Contender]
+) -> str:
     """The figure in the view that the user chooses; gives the name of the point that was clicked."""
     view = st.segmented_control("View", [PLANE, TWO, THREE], default=PLANE, key="view") or PLANE
     space, titles = measured.space, views.logits_shown(spec.encoding, measured.space)
@@ -102,7 +106,7 @@ def picture_of_the_space(spec: ModelSpec, measured: Measured, target: Target, st
         places = choose_logits(titles, telling_logits(space, 2 if view == TWO else 3))
         section, axes = section_of_logits(space, places), tuple(titles[i] for i in places)
     if view == THREE:
-        figure = figures.solid(section, views.shown(spec.encoding, measured, target, section, axes, steps))
+        figure = figures.solid(section, views.shown(spec.encoding, measured, target, section, axes, steps, compared))
         st.plotly_chart(figure, key="solid")
         bends = " in the linear problem; the decoder sees tanh of the logits, which bends its own"
         st.caption(
@@ -114,10 +118,12 @@ def picture_of_the_space(spec: ModelSpec, measured: Measured, target: Target, st
     space_for_figure = st.container()
     with st.expander("Try a target point of your own", expanded=True):
         free = views.free_point(section, space, axes, margin)
-    figure = figures.plane(section, views.shown(spec.encoding, measured, target, section, axes, steps, free))
+    figure = figures.plane(section, views.shown(spec.encoding, measured, target, section, axes, steps, compared, free))
     with space_for_figure:
         event = st.plotly_chart(figure, key=f"plane-{view}", on_select="rerun", selection_mode="points")
         st.caption(caption(view, section, bent=margin is not None))
+        if compared:
+            st.caption("Thin lines are the paths of the attacks that you have compared; pan to follow them.")
     clicked = [point.get("customdata") for point in event.selection.points]
     return figures.NEAREST if any(figures.NEAREST in np.ravel(each) for each in clicked) else figures.CHEAPEST
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections import OrderedDict
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from lab.photos.samples import samples
 from lab.photos.uploads import Photo
 from lab.request import Request, Settings
 from lab.runs.attack_run import AttackRun
-from lab.runs.example import example, example_space
+from lab.runs.example import example, example_comparison, example_space
 from lab.runs.measurements import measurements, measuring
 from lab.runs.pool import models
 from models.loaders import LoadedModel, to_tensor
@@ -98,6 +99,19 @@ def test_the_example_shows_its_costs_and_the_path_of_its_attack() -> None:
     plane = charts(at)[0]
     assert len(trace(plane, "path of the last attack")["customdata"]["bdata"]) > 0
     assert at.says(f"rank {space.rank}")
+
+
+def test_the_paths_of_attacks_that_were_compared_are_in_one_picture() -> None:
+    at = Page("geometry")
+    shipped = [*example_comparison().values()]
+    elsewhere = replace(shipped[0], request=replace(shipped[0].request, photo="another"))
+    session_of(at).lasting.reopened = {each.request: each for each in (shipped[1], shipped[2], elsewhere)}
+    run = example()
+    session_of(at).lasting.bouts[run.request] = run
+    plane = charts(at.settle())[0]
+    names = [each.get("name") for each in plane["data"]]
+    assert [name for name in names if name in ("Refined", "DDN", "JMA")] == ["Refined", "DDN", "JMA"]
+    assert at.says("Thin lines are the paths of the attacks that you have compared")
 
 
 def test_a_point_of_ones_own_has_its_price() -> None:

@@ -5,8 +5,9 @@ Blue, dashed and square is Euclid; orange, solid and a diamond is Mahalanobis; g
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from jma_core.geometry import Geometry, Section
 from lab.markup import in_chart
 from ui.figures.attack import BLUE, GREY, ORANGE, STILL, blank
+from ui.figures.comparison import COLOURS
 
 GREEN = "#1b9e77"
 SHADE = "rgba(138,143,152,0.22)"
@@ -45,6 +47,8 @@ class Shown:
     """Where the real network ends after the full step to r', and to r*; empty to leave that out."""
     path: Floats = field(default_factory=lambda: np.empty((0, 2)))
     """(v, s) where an attack was after each update, from z."""
+    rivals: Mapping[str, Floats] = field(default_factory=dict)
+    """The same of each attack of a comparison, by its name."""
     free: Floats | None = None
     """A target point of the user's own."""
     margin: Margin | None = None
@@ -76,6 +80,12 @@ def plane(section: Section, shown: Shown) -> go.Figure:
             line={"color": GREEN, "width": 2}, marker={"size": 6, "symbol": "triangle-up"},
             customdata=np.arange(len(shown.path)), unselected={"marker": {"opacity": 1}},
             hovertemplate="update %{customdata}: (%{x:.2f}, %{y:.2f})<extra>attack</extra>",
+        )  # fmt: skip
+    for (name, path), colour in zip(shown.rivals.items(), cycle(COLOURS), strict=False):
+        figure.add_scatter(
+            x=path[:, 0], y=path[:, 1], mode="lines+markers", name=in_chart(name), line={"color": colour, "width": 1.5},
+            marker={"size": 4}, unselected={"marker": {"opacity": 1}},
+            hovertemplate=f"(%{{x:.2f}}, %{{y:.2f}})<extra>{in_chart(name)}</extra>",
         )  # fmt: skip
     starts = (section.nearest, BLUE), (section.cheapest, ORANGE)
     for (start, colour), end in zip(starts, shown.landed, strict=False):
@@ -123,6 +133,12 @@ def solid(section: Section, shown: Shown) -> go.Figure:
         figure.add_scatter3d(
             x=x, y=y, z=z, mode="lines+markers", name="path of the last attack", line={"color": GREEN, "width": 4},
             marker={"size": 2, "color": GREEN}, hovertemplate="(%{x:.2f}, %{y:.2f}, %{z:.2f})<extra>attack</extra>",
+        )  # fmt: skip
+    for (name, path), colour in zip(shown.rivals.items(), cycle(COLOURS), strict=False):
+        x, y, z = path.T
+        figure.add_scatter3d(
+            x=x, y=y, z=z, mode="lines", name=in_chart(name), line={"color": colour, "width": 3},
+            hovertemplate=f"(%{{x:.2f}}, %{{y:.2f}}, %{{z:.2f}})<extra>{in_chart(name)}</extra>",
         )  # fmt: skip
     for point in _points(section, shown):
         x, y, z = point.at

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from jma_core.geometry import Geometry, Section
 from jma_core.records import Step
+from lab.comparison import Contender, called
 from lab.markup import plain
 from lab.pictures import perturbation_map, to_picture
 from lab.request import Measured
@@ -88,12 +89,18 @@ def shown(
     section: Section,
     axes: tuple[str, ...],
     steps: Sequence[Step],
+    rivals: Sequence[Contender] = (),
     free: Floats | None = None,
 ) -> figures.Shown:
-    """What is drawn into a section: where the network landed, where the attack went, and a free point."""
+    """What is drawn into a section: where the network landed, where attacks went, and a free point."""
     space = measured.space
     every = encoding.constraint_names(target)
-    walked = [space.z, *(step.logits[space.index] for step in steps if np.isfinite(step.logits).all())]
+
+    def path(steps: Sequence[Step]) -> Floats:
+        finite = (step.logits[space.index] for step in steps if np.isfinite(step.logits).all())
+        walked: Floats = section.coordinates(np.array([space.z, *finite]))
+        return walked
+
     return figures.Shown(
         axes=axes,
         constraints=[every[i] for i in space.constraints],
@@ -102,7 +109,11 @@ def shown(
             section.coordinates(measured.nearest.logits[space.index]),
             section.coordinates(measured.cheapest.logits[space.index]),
         ),
-        path=section.coordinates(np.array(walked)),
+        path=path(steps),
+        rivals={
+            name: path(each.result.steps)
+            for name, each in zip(called([each.request.settings for each in rivals]), rivals, strict=True)
+        },
         free=free,
         margin=bent(encoding, space, target, section),
     )

@@ -211,6 +211,14 @@ def last_run(model: str, photo: str, target: Target) -> AttackRun | None:
     return found[-1] if found else None
 
 
+def rivals(model: str, photo: str, target: Target) -> list[Contender]:
+    """The attacks of the page Compare on a photo towards a target that have ended."""
+    lasting = session().lasting
+    ended = {request: Contender(request, run.result) for request, run in lasting.bouts.items() if run.result}
+    asked, every = (model, photo, target), (lasting.reopened | ended).values()
+    return [each for each in every if (each.request.model, each.request.photo, each.request.target) == asked]
+
+
 def remember(run: AttackRun) -> None:
     """Add an attack to the session's, and let the oldest go that is not running."""
     runs()[run.request] = run

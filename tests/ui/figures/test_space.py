@@ -46,12 +46,15 @@ def points(trace: Any) -> np.ndarray:
 def test_a_plane_shows_both_points_with_circle_and_ellipse_on_equal_scales(measured: Measured) -> None:
     space, section = measured.space, section_through_points(measured.space)
     path, free = np.array([[0.0, 0.0], [0.2, 0.4]]), np.array([0.1, 0.3])
-    figure = figures.plane(section, shown(section, measured, path=path, free=free))
+    rivals = {"DDN": path + 1, "a<b": path - 1}
+    figure = figures.plane(section, shown(section, measured, path=path, free=free, rivals=rivals))
     radius = np.linalg.norm(space.nearest.logits - space.z)
     np.testing.assert_allclose(points(named(figure, NEAREST)), [[0, radius]], atol=1e-9)
     np.testing.assert_allclose(points(named(figure, CHEAPEST)), [section.cheapest])
     np.testing.assert_allclose(points(named(figure, "your point")), [free])
     np.testing.assert_allclose(points(named(figure, "path of the last attack")), path)
+    np.testing.assert_allclose(points(named(figure, "DDN")), path + 1)
+    np.testing.assert_allclose(points(named(figure, "a&lt;b")), path - 1)
     np.testing.assert_allclose(np.linalg.norm(points(named(figure, "equal distance")), axis=1), radius)
     for y in points(named(figure, "equal pixel effort"))[::20]:
         assert section.effort(y) == pytest.approx(space.cheapest.length)
