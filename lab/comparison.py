@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jma_core.records import FREE, AttackResult, Trace
+from lab import tables
 from lab.curves import Points
 from lab.request import Request, Settings
 from models.cards import ModelSpec
@@ -41,7 +42,6 @@ FIRST = (
 """With which the page begins, as far as they can be asked for its target: one way each to get there."""
 STAR = " ★"
 """Behind what is best."""
-LATEX = re.compile(r"[&%$#_{}]")
 AGAIN = "-"
 """In an entry's name, between the attack's and its number; no attack has it in its own."""
 
@@ -206,23 +206,14 @@ def as_csv(names: Sequence[str], told: Table) -> str:
 def as_markdown(names: Sequence[str], told: Table) -> str:
     """The table for a text in Markdown, the best of each column in bold."""
     head = ["Attack", *(column.title for column in told)]
-    rows = [head, ["---", *["--:"] * len(told)], *_written(names, told, "**{}**".format)]
-    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows)
+    return tables.markdown([head, ["---", *["--:"] * len(told)], *_written(names, told, "**{}**".format)])
 
 
 def as_latex(names: Sequence[str], told: Table) -> str:
     """The same for LaTeX, a tabular of booktabs."""
-    head = [_latex(text) for text in ("Attack", *(column.title for column in told))]
-    rows = _written([_latex(name) for name in names], told, r"\textbf{{{}}}".format)
-    body = "\n".join(f"{' & '.join(row)} \\\\" for row in rows)
-    return (
-        f"\\begin{{tabular}}{{l{'r' * len(told)}}}\n\\toprule\n{' & '.join(head)} \\\\\n\\midrule\n{body}\n"
-        "\\bottomrule\n\\end{tabular}"
-    )
-
-
-def _latex(text: str) -> str:
-    return LATEX.sub(lambda found: f"\\{found[0]}", text).replace("∞", r"$\infty$")
+    head = [tables.escaped(text) for text in ("Attack", *(column.title for column in told))]
+    rows = _written([tables.escaped(name) for name in names], told, r"\textbf{{{}}}".format)
+    return tables.tabular([head, *rows])
 
 
 def _written(names: Sequence[str], told: Table, marked: Callable[[str], str]) -> list[list[str]]:

@@ -60,7 +60,7 @@ def show(folder: Path, *, own: bool) -> None:
         against = parts.pick("Against", "benchmark-against", ranked, chosen)
         parts.standings(standings(str(folder), board.stamp, model, rule, tuple(chosen), against))
         parts.about_cases(field, tried, against)
-        parts.charts(field, palette_of(named))
+        parts.charts(field, palette([*named.values()]))  # which they keep when some are left out
         st.subheader("Case by case")
         parts.duel(board, field, against, own=own)
     st.subheader("Failures")
@@ -96,11 +96,6 @@ def compared(folder: str, stamp: int, model: str, rule: str, attacks: tuple[str,
 def standings(folder: str, stamp: int, model: str, rule: str, attacks: tuple[str, ...], against: str) -> Table:
     """How these did against one of them; a second's work where they are many."""
     return compared(folder, stamp, model, rule, attacks).standings(against)
-
-
-def palette_of(named: dict[str, str]) -> dict[str, str]:
-    """The colours of a group's attacks, which they keep when some are left out."""
-    return palette([*named.values()])
 
 
 framed(main)

@@ -18,7 +18,7 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from lab.comparison import LATEX
+from lab import tables
 from lab.sweep.plan import SweepError
 from lab.sweep.statistics import Floats, Paired, budget_curve, optimality, paired, success_curve
 from lab.sweep.store import Sweep, written
@@ -46,16 +46,11 @@ class Table:
     def as_markdown(self) -> str:
         """For a text, with few digits."""
         rows = [self.head, ["---"] * len(self.head), *([_short(cell) for cell in row] for row in self.rows)]
-        return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows)
+        return tables.markdown(rows)
 
     def as_latex(self) -> str:
         """A tabular of booktabs."""
-        head, *body = (
-            " & ".join(LATEX.sub(lambda found: f"\\{found[0]}", _short(cell)) for cell in row) + r" \\"
-            for row in (self.head, *self.rows)
-        )
-        lines = [rf"\begin{{tabular}}{{l{'r' * (len(self.head) - 1)}}}", r"\toprule", head, r"\midrule", *body]
-        return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
+        return tables.tabular([[tables.escaped(_short(cell)) for cell in row] for row in (self.head, *self.rows)])
 
 
 def _short(cell: Cell) -> str:
@@ -194,13 +189,13 @@ def _named(settings: dict[str, Any], others: Sequence[dict[str, Any]]) -> str:
 
 def write(results: Results, folder: Path) -> str:
     """Write report.md, report.tex, and a CSV file for each table and for the curves of each group; the Markdown."""
-    tables = list(results.tables())
+    every = list(results.tables())
     ((done,),) = results.ask("SELECT count(*) FROM seen")
     said = f"{done} of {results.total} units are finished. Failures count as infinitely far.\n"
-    markdown = "\n\n".join([said, *(f"## {table.title}\n\n{table.as_markdown()}" for table in tables)])
-    latex = "\n\n".join(f"% {table.title}\n{table.as_latex()}" for table in tables)
+    markdown = "\n\n".join([said, *(f"## {table.title}\n\n{table.as_markdown()}" for table in every)])
+    latex = "\n\n".join(f"% {table.title}\n{table.as_latex()}" for table in every)
     files = {"report.md": markdown, "report.tex": latex}
-    files |= {f"report-{number}.csv": table.as_csv() for number, table in enumerate(tables, 1)}
+    files |= {f"report-{number}.csv": table.as_csv() for number, table in enumerate(every, 1)}
     for number, group in enumerate(results.groups(), 1):
         files[f"curves-{number}.csv"] = results.curves(*group).as_csv()
     for name, content in files.items():
