@@ -181,7 +181,7 @@ def cheapest() -> Request:
             f"(mean cosine {alike:.2f}, signs aside)."
         )
     with picture:
-        drawn = replace(shown(encoding, measured, request.target, section, ACROSS, [], point), landed=())
+        drawn = replace(shown(encoding, measured, request.target, section, ACROSS, [], free=point), landed=())
         figure = plane(section, drawn).update_layout(legend_font_size=lecture.TYPE)
         st.plotly_chart(figure, key="learn-plane")
     return request
