@@ -276,11 +276,11 @@ def choose_canvas(spec: ModelSpec, photo: Photo) -> tuple[Canvas, NDArray[np.uin
         if left == right or top == bottom:
             st.warning("This part is empty: nothing could change. The whole picture may change instead.")
             return Canvas(native), picture
-        canvas = Canvas(native, (left / 100, top / 100, right / 100, bottom / 100))
+        region = left / 100, top / 100, right / 100, bottom / 100
         small = Image.fromarray(picture)
         small.thumbnail((THUMBNAIL * 2, THUMBNAIL * 2))
-        show(spotlit(np.asarray(small), canvas.region), alt="The photo, faded where it may not change")
-    return canvas, picture
+        show(spotlit(np.asarray(small), region), alt="The photo, faded where it may not change")
+    return Canvas(native, region), picture
 
 
 def describe_change(encoding: Encoding, now: Prediction, target: Target) -> str:

@@ -229,6 +229,14 @@ def test_an_empty_part_is_refused(signs: Page) -> None:
     assert signs.says("This part is empty")
 
 
+def test_a_part_that_is_all_of_the_picture_is_the_whole_picture(signs: Page) -> None:
+    signs.widget("checkbox", "Change a part of it only").check().run()
+    for side in ("From left to right", "From top to bottom"):
+        signs.widget("slider", side).set_value((0, 100)).run()
+    signs.press("Step").settle()
+    assert signs.shown().request.canvas == Canvas()
+
+
 def test_multi_label_takes_every_label_away(lab: Page) -> None:
     lab.press("people").settle()
     there = reading(DEFAULT, seen(DEFAULT, "people"))
