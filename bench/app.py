@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
 from tempfile import TemporaryDirectory
@@ -218,7 +219,7 @@ def page_changes(lab: Lab) -> list[Figure]:
             start = time.perf_counter()
             lab.page.get_by_role("link", name=link, exact=True).click()
             head = lab.page.get_by_role("heading", level=1)
-            until(lambda head=head, before=before: head.count() == 1 and head.inner_text() != before)
+            until(partial(_changed, head, before))
             if heading:
                 expect(head).to_have_text(heading)
             lab.idle()
@@ -228,6 +229,10 @@ def page_changes(lab: Lab) -> list[Figure]:
         Figure(f"page change, 95th percentile of {len(seconds)}", "s", 0.7, quantiles(seconds, n=20)[-1], seconds),
         Figure("page change, median", "s", None, median(seconds)),
     ]
+
+
+def _changed(head: Locator, before: str) -> bool:
+    return head.count() == 1 and head.inner_text() != before
 
 
 def new_run(lab: Lab) -> list[Figure]:

@@ -14,7 +14,6 @@ import argparse
 import math
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -109,8 +108,10 @@ def suited(model: LoadedModel, passes: int) -> list[str]:
 
 def form(name: str, iterations: int) -> Callable[..., Any]:
     """One of STEPPED with so many iterations."""
-    attack, values = find(STEPPED[name][0]), STEPPED[name][1]
-    return partial(attack, **attack.entry.within(iterations, **values))
+    named, values = STEPPED[name]
+    attack = find(named)
+    settings = attack.entry.within(iterations, **values)
+    return lambda f, x, encoding, target: attack(f, x, encoding, target, **settings)
 
 
 def stepped(name: str, model: LoadedModel, x: Tensor, targets: list[Any], passes: list[int]) -> Measured:
@@ -129,7 +130,7 @@ def read(name: str, model: LoadedModel, x: Tensor, targets: list[Any], passes: l
     columns, spent, attack = [], [], find(ON_THE_WAY[name])
     for image, target in zip(x, targets, strict=True):
         steps = []
-        for step in partial(attack, **attack.entry.within(FAR))(model.network, image, model.encoding, target):
+        for step in attack(model.network, image, model.encoding, target, **attack.entry.within(FAR)):
             if step.backward > passes[-1]:
                 break
             steps.append(step)

@@ -82,7 +82,7 @@ def attack(
         "seconds": result.seconds,
         "seconds_in_network": clock.seconds,
         "seconds_to_first_step": first_seconds,
-        "certified": all(step.certificate.holds() for step in result.steps),
+        "certified": all(step.certificate is not None and step.certificate.holds() for step in result.steps),
         "first_step": result.steps[0] if result.steps else None,
     }
 

@@ -37,7 +37,8 @@ def main() -> None:
     fitted = {c: heads(train, data.train.targets, c) for c in STRENGTHS}
     every = range(len(RECIPE.spec.encoding.labels))
     best = max(STRENGTHS, key=lambda c: mean_precision(scores(fitted[c], validation), data.validation, every))
-    model, rows, figures = load(MODELS["scenes"]), [], {"inverse_regularisation": best}
+    model, rows = load(MODELS["scenes"]), []
+    figures: dict[str, float | dict[str, float]] = {"inverse_regularisation": best}
     for name, split in data.tests.items():
         judged = [RECIPE.spec.encoding.labels.index(label) for label in RECIPE.judged[name]]
         head = mean_precision(scores(fitted[best], scaler.transform(frozen_features(split))), split, judged)

@@ -84,7 +84,8 @@ def load(browser: Browser, server: Server, log: Path, sessions: int) -> Load:
         tab.get_by_role("link", name="Learn", exact=True).click()
     for tab in tabs:
         tab.get_by_role("link", name="Attack lab", exact=True).click()
-    ended, broken = {}, set()
+    ended: dict[Page, float] = {}
+    broken: set[Page] = set()
     while len(ended) + len(broken) < sessions and time.perf_counter() - max(started.values()) < PATIENCE:
         for tab in started.keys() - ended.keys() - broken:
             said = tab.get_by_test_id("stMain").inner_text()

@@ -170,7 +170,7 @@ def _table(number: str, said: dict[str, Any]) -> Table:
         )
         for part in said["parts"]
     )
-    values = {name: tuple(each) if isinstance(each, list) else each for name, each in said.items()}
+    values: dict[str, Any] = {name: tuple(each) if isinstance(each, list) else each for name, each in said.items()}
     return Table(number, **values | {"parts": parts})
 
 

@@ -52,8 +52,9 @@ def best_margin(head: nn.Linear, tau: torch.Tensor, target: Sequence[bool]) -> f
     cost = np.zeros(len(bounds))
     cost[-1] = -1.0
     solved = linprog(cost, A_ub=a, b_ub=sign * (bias - tau.double().numpy()), bounds=bounds)
+    assert solved.fun is not None, solved.message
     assert solved.status == 0, solved.message
-    return float(-solved.fun)
+    return -float(solved.fun)
 
 
 if __name__ == "__main__":

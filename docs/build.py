@@ -47,7 +47,7 @@ def write(page: Path, target: Path) -> None:
     up = relpath(ROOT, page.parent) + "/"
     body = re.sub(r'href="([^":#]+\.md)', lambda link: f'href="{up}{address((page.parent / link[1]).resolve())}', html)
     target.parent.mkdir(parents=True, exist_ok=True)
-    rendered = env.get_template("page.html.jinja2").render(title=title(page), body=body, contents=html.toc_html, up=up)
+    rendered = env.get_template("page.html.jinja2").render(title=title(page), body=body, contents=html, up=up)
     target.write_text(rendered, "utf-8")
 
 

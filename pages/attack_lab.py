@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import numpy as np
 import streamlit as st
+from numpy.typing import NDArray
 
 from lab.markup import plain
 from lab.photos.samples import samples
@@ -50,7 +52,7 @@ def main() -> None:
 
 
 def laboratory(
-    request: Request, spec: ModelSpec, own: Photo | None, now: Prediction, picture: Any, polling: bool
+    request: Request, spec: ModelSpec, own: Photo | None, now: Prediction, picture: NDArray[np.uint8], polling: bool
 ) -> None:
     """The attack that answers the request: its controls, its pictures, its numbers. ``own``: the user's own photo."""
     run = runs().get(request)
@@ -74,17 +76,17 @@ def laboratory(
 
 
 def transport(
-    request: Request, run: AttackRun | None, attacked: tuple[Any, Photo | None], *, nothing_to_do: bool
+    request: Request, run: AttackRun | None, attacked: tuple[NDArray[np.uint8], Photo | None], *, nothing_to_do: bool
 ) -> None:
     """Step, Run, Stop and Reset, and what the attack is doing."""
     busy, ended = bool(run and run.busy), bool(run and run.ended)
     other = running()
     blocked = nothing_to_do or busy or other is not None or bool(models().problem(request.model))
-    go, asked = {"on_click": start}, (request, *attacked)
+    asked = (request, *attacked)
     with st.container(horizontal=True):
-        st.button("Step", disabled=blocked or ended, icon=":material/skip_next:", args=(*asked, 1), **go)
-        label = "Run again" if ended else "Run"
-        st.button(label, disabled=blocked, type="primary", icon=":material/play_arrow:", args=asked, **go)
+        st.button("Step", disabled=blocked or ended, icon=":material/skip_next:", on_click=start, args=(*asked, 1))
+        label, icon = "Run again" if ended else "Run", ":material/play_arrow:"
+        st.button(label, disabled=blocked, type="primary", icon=icon, on_click=start, args=asked)
         st.button("Stop", disabled=not busy, icon=":material/pause:", on_click=stop, args=(request,))
         st.button("Reset", disabled=run is None, icon=":material/replay:", on_click=forget, args=(request,))
     if nothing_to_do:
@@ -122,7 +124,7 @@ def elsewhere(other: AttackRun) -> None:
             st.rerun()
 
 
-def start(request: Request, picture: Any, own: Photo | None, steps: int | None = None) -> None:
+def start(request: Request, picture: NDArray[np.uint8], own: Photo | None, steps: int | None = None) -> None:
     """Advance the request's attack, or begin it (again); a second click while one runs does nothing."""
     if running():
         return

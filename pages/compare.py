@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import replace
-from typing import Any
 
+import numpy as np
 import streamlit as st
+from numpy.typing import NDArray
 
-from lab.comparison import MOST, Contender, called
+from lab.comparison import MOST, Contender, Saved, called
 from lab.links import Query, from_comparison, to_comparison
 from lab.markup import plain
 from lab.photos.samples import samples
@@ -73,7 +75,7 @@ def take(query: Query) -> list[str]:
 def show(
     spec: ModelSpec,
     requests: Sequence[Request],
-    attacked: tuple[Any, Photo | None],
+    attacked: tuple[NDArray[np.uint8], Photo | None],
     *,
     polling: bool,
     nothing_to_do: bool,
@@ -118,7 +120,7 @@ def transport(
     spec: ModelSpec,
     requests: Sequence[Request],
     names: Sequence[str],
-    attacked: tuple[Any, Photo | None],
+    attacked: tuple[NDArray[np.uint8], Photo | None],
     *,
     nothing_to_do: bool,
 ) -> None:
@@ -156,7 +158,7 @@ def racing() -> bool:
 
 
 def start(
-    spec: ModelSpec, requests: Sequence[Request], left: Sequence[Request], picture: Any, own: Photo | None
+    spec: ModelSpec, requests: Sequence[Request], left: Sequence[Request], picture: NDArray[np.uint8], own: Photo | None
 ) -> None:
     """Run those ``left`` one after another, from where they are or anew; a second click while some run does nothing."""
     if running() or racing():
@@ -179,7 +181,7 @@ def stop() -> None:
         relay.wait(ANSWER)
 
 
-def look_again(futures: Sequence[Any]) -> None:
+def look_again(futures: Sequence[Future[Saved] | None]) -> None:
     """Say what is awaited, and draw the page again when it is there."""
     st.caption("The results are being saved as files of 8 bits and read again.")
     if all(future is None or future.done() for future in futures):

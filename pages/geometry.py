@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
-from typing import Any
 
 import numpy as np
 import streamlit as st
+from numpy.typing import NDArray
 
 from jma_core.geometry import Section, section_of_logits, section_through_points, telling_logits
-from jma_core.records import Halt
+from jma_core.records import Halt, Step
 from lab.comparison import Contender
 from lab.markup import plain
 from lab.request import Measured, Request, Settings
@@ -57,7 +57,12 @@ def main() -> None:
 
 
 def report(
-    spec: ModelSpec, digest: str, target: Target, picture: Any, now: Prediction, measurement: Future[Measured]
+    spec: ModelSpec,
+    digest: str,
+    target: Target,
+    picture: NDArray[np.uint8],
+    now: Prediction,
+    measurement: Future[Measured],
 ) -> None:
     """Everything that was measured."""
     try:
@@ -92,7 +97,7 @@ def report(
 
 
 def picture_of_the_space(
-    spec: ModelSpec, measured: Measured, target: Target, steps: Any, compared: Sequence[Contender]
+    spec: ModelSpec, measured: Measured, target: Target, steps: Sequence[Step], compared: Sequence[Contender]
 ) -> str:
     """The figure in the view that the user chooses; gives the name of the point that was clicked."""
     view = st.segmented_control("View", [PLANE, TWO, THREE], default=PLANE, key="view") or PLANE
@@ -100,13 +105,16 @@ def picture_of_the_space(
     if len(titles) < (3 if view == THREE else 2):
         st.info(f"This network has {len(titles)} logit{'s' * (len(titles) > 1)} only: too few for this picture.")
         return figures.CHEAPEST
+    axes: Sequence[str] = views.ACROSS
     if view == PLANE:
-        section, axes = section_through_points(space), views.ACROSS
+        section = section_through_points(space)
     else:
         places = choose_logits(titles, telling_logits(space, 2 if view == TWO else 3))
-        section, axes = section_of_logits(space, places), tuple(titles[i] for i in places)
+        section, axes = section_of_logits(space, places), [titles[i] for i in places]
     if view == THREE:
-        figure = figures.solid(section, views.shown(spec.encoding, measured, target, section, axes, steps, compared))
+        figure = figures.solid(
+            section, views.shown(spec.encoding, measured, target, section, axes, steps, rivals=compared)
+        )
         st.plotly_chart(figure, key="solid")
         bends = " in the linear problem; the decoder sees tanh of the logits, which bends its own"
         st.caption(
@@ -118,13 +126,15 @@ def picture_of_the_space(
     space_for_figure = st.container()
     with st.expander("Try a target point of your own", expanded=True):
         free = views.free_point(section, space, axes, margin)
-    figure = figures.plane(section, views.shown(spec.encoding, measured, target, section, axes, steps, compared, free))
+    figure = figures.plane(
+        section, views.shown(spec.encoding, measured, target, section, axes, steps, rivals=compared, free=free)
+    )
     with space_for_figure:
         event = st.plotly_chart(figure, key=f"plane-{view}", on_select="rerun", selection_mode="points")
         st.caption(caption(view, section, bent=margin is not None))
         if compared:
             st.caption("Thin lines are the paths of the attacks that you have compared; pan to follow them.")
-    clicked = [point.get("customdata") for point in event.selection.points]
+    clicked = [point.get("customdata", "") for point in event.selection.points]
     return figures.NEAREST if any(figures.NEAREST in np.ravel(each) for each in clicked) else figures.CHEAPEST
 
 

@@ -42,8 +42,8 @@ def main() -> None:
     where, page = OPENS[lesson.opens]
     with row:
         st.button("Back", disabled=number == STEPS[0], on_click=go, args=(number - 1,), icon=":material/arrow_back:")
-        ask = {"disabled": number == STEPS[-1], "on_click": go, "args": (number + 1,)}
-        st.button("Next", type="primary", icon=":material/arrow_forward:", **ask)
+        last, icon = number == STEPS[-1], ":material/arrow_forward:"
+        st.button("Next", type="primary", disabled=last, on_click=go, args=(number + 1,), icon=icon)
         if st.button(f"Open this example in {where}", icon=":material/open_in_new:"):
             prefer(request)
             st.switch_page(page)
@@ -58,8 +58,8 @@ def choose_step() -> tuple[int, list[str]]:
     number, problems = read_step(asked(), session().lesson, STEPS[-1])
     session().lesson = number
     for i, lesson in zip(STEPS, LESSONS, strict=True):
-        kind = "secondary" if i == number else "tertiary"
-        st.button(f"{i} {lesson.name}", key=f"step-{i}", type=kind, on_click=go, args=(i,))
+        name = f"{i} {lesson.name}"
+        st.button(name, key=f"step-{i}", type="secondary" if i == number else "tertiary", on_click=go, args=(i,))
     return number, problems
 
 

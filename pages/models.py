@@ -55,8 +55,8 @@ def card(spec: ModelSpec) -> None:
     reason = unavailable(spec)
     with st.container(horizontal=True):
         closed = bool(reason) or spec.name not in models().specs
-        opening = {"disabled": closed, "on_click": choose, "args": (spec.name,)}
-        st.button("Open in the lab", key=f"open-{spec.name}", type="primary", **opening)
+        key, asked_for = f"open-{spec.name}", (spec.name,)
+        st.button("Open in the lab", key=key, type="primary", disabled=closed, on_click=choose, args=asked_for)
         if spec.name not in MODELS:
             if models().problem(spec.name):
                 st.button("Try again", key=f"retry-{spec.name}", on_click=models().retry, args=(spec.name,))

@@ -109,12 +109,18 @@ def card(row: Row) -> None:
                 st.caption(outcome(row))
         with st.container(horizontal=True, gap="small"):
             st.button("Open", key=f"open-{row.id}", disabled=bool(hurdle), on_click=_open, args=(row,))
-            icon, kind = (":material/check:", "primary") if chosen else (None, "secondary")
             if row.attacks:
                 file, name = partial(store().file, row.id), f"comparison-{row.id}.npz"
                 st.download_button("Download", file, name, key=f"file-{row.id}", on_click="ignore")
             else:
-                st.button("Compare", key=f"compare-{row.id}", type=kind, icon=icon, on_click=_choose, args=(row.id,))
+                st.button(
+                    "Compare",
+                    key=f"compare-{row.id}",
+                    type="primary" if chosen else "secondary",
+                    icon=":material/check:" if chosen else None,
+                    on_click=_choose,
+                    args=(row.id,),
+                )
             with st.popover("Delete", key=f"ask-{row.id}"):
                 st.write("Delete this run for good?")
                 st.button("Yes, delete it", key=f"delete-{row.id}", type="primary", on_click=_delete, args=(row.id,))
@@ -178,9 +184,10 @@ def comparison(pair: list[Row]) -> None:
 
 def curves_of(pair: list[Row], results: list[tuple[Request, AttackResult]]) -> None:
     """Distances and margins of the chosen runs over what they cost; margins if their models are here, in one unit."""
-    specs = [models().specs.get(row.model) for row in pair]
+    zoo = models().specs
+    specs = [zoo[row.model] for row in pair if row.model in zoo]
     left, right = st.columns(2)
-    if None not in specs and len({spec.encoding.unit for spec in specs}) == 1:
+    if len(specs) == len(pair) and len({spec.encoding.unit for spec in specs}) == 1:
         worst = {
             side: over_passes(curves(spec.encoding, asked.target, done.logits_before, done.trace, ()).worst, done.trace)
             for side, spec, (asked, done) in zip(SIDES, specs, results, strict=True)

@@ -43,9 +43,10 @@ class Measurements:
         return asked
 
 
-def failed(done: Future[Any]) -> bool:
-    """Whether something went wrong; that there is nothing to measure is an answer."""
-    return not isinstance(done.exception(), Halt | None)
+def failed(done: Future[Any]) -> BaseException | None:
+    """What went wrong, if anything; that there is nothing to measure is an answer."""
+    problem = done.exception()
+    return None if isinstance(problem, Halt) else problem
 
 
 measurements = Measurements()

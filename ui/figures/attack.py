@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
 
 import numpy as np
@@ -40,7 +40,7 @@ def blank() -> go.Figure:
     return go.Figure()
 
 
-def margin_chart(curves: Curves, phases: Sequence[str], unit: str, shown: int) -> go.Figure:
+def margin_chart(curves: Curves, phases: Iterable[str], unit: str, shown: int) -> go.Figure:
     """The worst margin at each update, and those of the constraints that were active most recently.
 
     ``phases`` are those of the updates; the update ``shown`` (0 for the original) is marked.
@@ -61,7 +61,7 @@ def margin_chart(curves: Curves, phases: Sequence[str], unit: str, shown: int) -
     return figure
 
 
-def norm_chart(curves: Curves, phases: Sequence[str], shown: int) -> go.Figure:
+def norm_chart(curves: Curves, phases: Iterable[str], shown: int) -> go.Figure:
     """The distance from the original over the updates, and the length of the full step predicted at each."""
     figure = _axes("Size of the perturbation", "L2, pixels in [0, 1]", shown)
     figure.add_scatter(
@@ -77,7 +77,7 @@ def norm_chart(curves: Curves, phases: Sequence[str], shown: int) -> go.Figure:
     return figure
 
 
-def _symbols(phases: Sequence[str]) -> list[str]:
+def _symbols(phases: Iterable[str]) -> list[str]:
     return ["circle", *(SYMBOLS[Phase(phase)] for phase in phases)]
 
 

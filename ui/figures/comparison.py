@@ -64,9 +64,7 @@ def spread(at: Sequence[float], gap: float) -> list[float]:
         placed[i] = max(placed[i], placed[i - 1] + gap)
     if len(placed):
         placed -= np.mean(placed - np.asarray(at)[order])
-    back = np.empty_like(placed)
-    back[order] = placed
-    return back.tolist()
+    return [float(place) for place in placed[np.argsort(order)]]
 
 
 def margins_matrix(columns: Sequence[str], labels: Sequence[str], values: Floats, unit: str) -> go.Figure:

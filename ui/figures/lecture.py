@@ -77,7 +77,7 @@ def generation(made: Generation, number: int, names: Sequence[str]) -> go.Figure
         (this.violated, "violated", ORANGE, "x", 12),
         (this.asked, "gradient row asked for", BLUE, "star", 16),
     ):
-        index = np.flatnonzero(places)
+        index = np.flatnonzero(places).tolist()
         figure.add_scatter(
             x=made.before[index], y=this.predicted[index], mode="markers", name=f"{title}: {len(index)}",
             marker={"color": colour, "symbol": symbol, "size": size}, text=[in_chart(names[i]) for i in index],

@@ -37,7 +37,7 @@ Margin = Callable[[Floats], Floats]
 class Shown:
     """What is drawn into a section besides what the linearised network says; points are (s,), s = 2 or 3."""
 
-    axes: tuple[str, ...]
+    axes: Sequence[str]
     """The titles of the s axes."""
     constraints: Sequence[str]
     """The names of the q constraints."""
@@ -49,7 +49,7 @@ class Shown:
     """(v, s) where an attack was after each update, from z."""
     rivals: Mapping[str, Floats] = field(default_factory=dict)
     """The same of each attack of a comparison, by its name."""
-    free: Floats | None = None
+    free: NDArray[np.float64] | None = None
     """A target point of the user's own."""
     margin: Margin | None = None
     """The decoder's least margin at points (..., 2), where its region is not that of the constraints; else None."""
@@ -178,7 +178,10 @@ def _points(section: Section, shown: Shown) -> list[_Point]:
     )
     points = [
         _Point("z, now", "z", section.z, GREY, "circle", 13),
-        *(_Point(name, "", at, *look) for (name, *look), at in zip(landings, shown.landed, strict=False)),
+        *(
+            _Point(name, "", at, colour, symbol, size)
+            for (name, colour, symbol, size), at in zip(landings, shown.landed, strict=False)
+        ),
         _Point(NEAREST, "r′", section.nearest, BLUE, "square", 15, price(shown.costs[0])),
         _Point(CHEAPEST, "r∗", section.cheapest, ORANGE, "diamond", 20, price(shown.costs[1])),
     ]
@@ -223,7 +226,9 @@ def _touching(section: Section) -> NDArray[np.bool_]:
     """The constraints (q,) whose border in the section goes through r*."""
     steep = np.linalg.norm(section.a, axis=1)
     slack = section.a @ section.cheapest - section.h
-    return (steep > 1e-9) & (slack <= 1e-4 * steep * max(1.0, float(np.abs(section.cheapest - section.z).max())))
+    size = max(1.0, float(np.abs(section.cheapest - section.z).max()))
+    touching: NDArray[np.bool_] = (steep > 1e-9) & (slack <= 1e-4 * steep * size)
+    return touching
 
 
 def region(a: Floats, h: Floats, low: Floats, high: Floats) -> Floats:

@@ -22,7 +22,7 @@ from lab.comparison import Contender, hits
 from lab.pictures import BLUE, MIDDLE, ORANGE, data_url, to_picture
 from lab.request import Request
 from models.encodings import Encoding
-from ui.player.player import FAST, choose, reduced
+from ui.player.player import FAST, choose, component, reduced
 from ui.shell.cached import fingerprint
 
 Floats = NDArray[np.floating]
@@ -33,9 +33,7 @@ MOST_FRAMES = 12
 LEVELS, COARSE = 127, 15
 """Of a change, on either side of none: of a result, and of the moments before it, which so take half the bytes."""
 
-_component = st.components.v2.component(
-    "jma_gallery", **{kind: Path(__file__).with_suffix(f".{kind}").read_text("utf-8") for kind in ("html", "css", "js")}
-)
+_component = component("jma_gallery", Path(__file__))
 
 
 def hang(encoding: Encoding, names: Sequence[str], contenders: Sequence[Contender]) -> None:
@@ -54,9 +52,10 @@ def gallery(encoding: Encoding, names: Sequence[str], contenders: Sequence[Conte
     original = contenders[0].result
     room = FILM_BYTES // len(contenders)
     films = [frames(each.request, encoding, each.result, room) for each in contenders]
+    where = [places(film) for film in films]
     attacks = [
-        {"name": name, "frames": film, "places": places(film), "nearest": nearest(each.result.trace)}
-        for name, film, each in zip(names, films, contenders, strict=True)
+        {"name": name, "frames": film, "places": each, "nearest": nearest(contender.result.trace)}
+        for name, film, each, contender in zip(names, films, where, contenders, strict=True)
     ]
     strongest = max(film[-1]["scale"] for film in films)
     told = {
@@ -65,7 +64,7 @@ def gallery(encoding: Encoding, names: Sequence[str], contenders: Sequence[Conte
             "reads": encoding.names(original.decoded_before),
         },
         "attacks": attacks,
-        "most": {axis: max(attack["places"][axis][-1][0] for attack in attacks) for axis in ("spent", "distance")},
+        "most": {axis: max(each[axis][-1][0] for each in where) for axis in ("spent", "distance")},
         "gain": float(np.clip(2 / strongest, 1, 1000)) if strongest else 1.0,
         "colours": [colour.tolist() for colour in (BLUE, MIDDLE, ORANGE)],
         "note": note(original.original),

@@ -13,11 +13,13 @@ from lab.markup import plain
 from lab.runs.pool import models
 from models.cards import CardError, ModelSpec, read_card
 from models.downloads import SUGGESTIONS, HubError, missing
-from models.encodings import ENCODINGS, MultiLabel, OneHot
+from models.encodings import MultiLabel, OneHot, Plain
 from models.registry import HOW_TO_CONVERT
 from ui.shell.session import session
 
 MAX_MEGABYTES = 500
+KINDS: dict[str, Plain] = {each.name: each for each in (OneHot, MultiLabel)}
+"""The encodings that a hub's model may be given."""
 POLL = 0.7  # seconds between looks at a model that is being fetched
 
 
@@ -46,8 +48,7 @@ def from_a_hub() -> None:
             key="address",
         )
         words = st.text_input("Label words, with commas between them", help="For open_clip, which reads any words.")
-        kinds = [None, OneHot.name, MultiLabel.name]
-        kind = st.radio("Encoding", kinds, format_func=_kind_name, horizontal=True)
+        kind = st.radio("Encoding", [None, *KINDS], format_func=_kind_name, horizontal=True)
         asked = st.form_submit_button("Look it up")
     if asked and address:
         session().found = _look_up(address, tuple(filter(None, map(str.strip, words.split(",")))), kind)
@@ -95,7 +96,7 @@ def _look_up(address: str, words: tuple[str, ...], kind: str | None) -> ModelSpe
         from models.hubs import describe  # imports torch
 
         try:
-            found = describe(address, labels=words, encoding=ENCODINGS[kind] if kind else None)
+            found = describe(address, labels=words, encoding=KINDS[kind] if kind else None)
             return replace(found, name=f"{found.name}#{_digest(*words, str(kind))}") if words or kind else found
         except HubError as error:
             return str(error)

@@ -193,8 +193,8 @@ def about(board: Board, rows: dict[str, Row], *, own: bool) -> None:
             hurdles.append(str(error))
             asked = None
         closed = asked is None or isinstance(found, str)
-        if buttons.button(plain(f"Open {name} in the lab"), disabled=closed, icon=":material/target:") and asked:
-            assert isinstance(found, Photo)
+        clicked = buttons.button(plain(f"Open {name} in the lab"), disabled=closed, icon=":material/target:")
+        if clicked and spec and asked and isinstance(found, Photo):
             if found.digest not in photos(spec.samples):
                 session().lasting.restored = found
             prefer(asked)

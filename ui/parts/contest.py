@@ -60,7 +60,8 @@ def choose_attacks(target: str, common: dict[str, float]) -> list[Settings]:
     problems, asked = st.container(), dict[Settings, str]()
     with st.expander("Settings of these attacks", key=OPENED, on_change="rerun"):
         for entry in chosen:
-            settings = Settings.of(attack_of(entry), **common, **choose_own(entry, first.get(attack_of(entry), {})))
+            attack = attack_of(entry)
+            settings = Settings(attack, tuple(choose_own(entry, first.get(attack, {})).items()), **common)
             if settings in asked:
                 same = f"“{titled(entry)}” has the same settings as “{titled(asked[settings])}”"
                 problems.warning(plain(f"{same}, so that only one of them runs. Change them below."))

@@ -79,11 +79,15 @@ def choose_photo(spec: ModelSpec) -> Photo:
         for digest, photo in offered.items():
             with st.container(width=THUMBNAIL, gap="small"):
                 show_small(photo, THUMBNAIL)
-                kind = "primary" if digest == chosen else "secondary"
                 yours = photo is session().lasting.upload and digest not in shipped
                 label = "yours" if yours else photo.name.rpartition(".")[0].replace("_", " ")
                 st.button(
-                    plain(label), key=f"photo-{digest}", type=kind, width="stretch", on_click=_choose, args=(digest,)
+                    plain(label),
+                    key=f"photo-{digest}",
+                    type="primary" if digest == chosen else "secondary",
+                    width="stretch",
+                    on_click=_choose,
+                    args=(digest,),
                 )
     st.file_uploader(
         "Your own photo",
@@ -157,7 +161,7 @@ def choose_target(spec: ModelSpec, photo: Photo, now: Prediction) -> Target:
 def _choose_form(key: str, first: Target) -> str:
     """Whether one class is asked for, several in order, or several in any order."""
     shown = keep(form_key(key), {int: ONE, tuple: ORDER, frozenset: SET}[type(first)])
-    return st.segmented_control(
+    form: str = st.segmented_control(
         "Wanted",
         [ONE, ORDER, SET],
         default=kept(shown),
@@ -166,6 +170,7 @@ def _choose_form(key: str, first: Target) -> str:
         label_visibility="collapsed",
         width="stretch",
     )
+    return form
 
 
 def _choose_class(spec: ModelSpec, now: Prediction, key: str, first: Target) -> Target:
@@ -300,8 +305,8 @@ def describe_change(encoding: Encoding, now: Prediction, target: Target) -> str:
         case Flips(gone, new):
             removed, added = (plain(listed([encoding.labels[i] for i in each])) for each in (gone, new))
             parts = [f"remove **{removed}**"] * bool(gone) + [f"add **{added}**"] * bool(new)
-            flips = f"Flips {len(gone) + len(new)} of {len(encoding.labels)}"
-            return f"{flips}: {'; '.join(parts)}." if parts else ""
+            many = f"Flips {len(gone) + len(new)} of {len(encoding.labels)}"
+            return f"{many}: {'; '.join(parts)}." if parts else ""
 
 
 def _bit_string(bits: NDArray[np.bool_]) -> str:
@@ -314,7 +319,7 @@ def choose_settings(asked: str) -> Settings:
         attack = choose_attack(offered(asked))
         own = {each.name: choose_setting(setting_key(attack, each.name), each) for each in OFFERED[attack].settings}
         common = choose_common()
-    return Settings.of(attack, **common, **own)
+    return Settings(attack, tuple(own.items()), **common)
 
 
 def choose_common() -> dict[str, float]:
@@ -360,7 +365,7 @@ def choose_setting(key: str, setting: Setting, first: Value | None = None) -> Va
     if setting.kind == "choice":
         return st.selectbox(setting.label, setting.choices, setting.choices.index(kept(key)), key=key, help=told)
     if setting.kind == "text":
-        return st.text_input(setting.label, kept(key), key=key, help=told)
+        return st.text_input(setting.label, str(kept(key)), key=key, help=told)
     number, shape = (int, "%d") if setting.kind == "int" else (float, "%g")
     low, high = (None if each is None else number(each) for each in setting.limits)
     step = 1 if number is int else 10.0 ** math.floor(math.log10(abs(float(setting.default)) or 0.01))

@@ -72,7 +72,7 @@ def to_save(request: Request, spec: ModelSpec, picture: NDArray[np.uint8], photo
     """The photo of which the network sees this attacked picture (H, W, 3) when it is opened like any other."""
     if request.canvas.native:
         return Image.fromarray(picture)
-    return spec.preprocessing.around(picture, photo and photo.image)
+    return spec.preprocessing.around(picture, photo.image if photo else None)
 
 
 def opened_again(spec: ModelSpec, target: Target, data: bytes) -> Verdict:
@@ -105,8 +105,9 @@ def about(request: Request, spec: ModelSpec, size: tuple[int, int], photo: Photo
 def npz(request: Request, result: AttackResult, saved: AttackResult) -> bytes:
     """The arrays of an attack and of its end in 8 bits, ``saved``, with all that it takes to read them; see README."""
     spec = models().specs[request.model]
-    free = np.zeros(result.original.shape[1:], dtype=bool)
-    free[inside(request.canvas.region or (0, 0, 1, 1), *free.shape)] = True
+    _, height, width = result.original.shape
+    free = np.zeros((height, width), dtype=bool)
+    free[inside(request.canvas.region or (0, 0, 1, 1), height, width)] = True
     arrays = {
         "original": result.original,
         "image": result.image,
@@ -165,7 +166,8 @@ def facts(spec: ModelSpec, request: Request, result: AttackResult) -> dict[str, 
         "versions": versions(),
         "weights_sha256": spec.sha256,
     }
-    return for_json(told)
+    recorded: dict[str, Any] = for_json(told)
+    return recorded
 
 
 def versions() -> dict[str, str]:

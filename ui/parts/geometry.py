@@ -87,10 +87,11 @@ def shown(
     measured: Measured,
     target: Target,
     section: Section,
-    axes: tuple[str, ...],
+    axes: Sequence[str],
     steps: Sequence[Step],
+    *,
     rivals: Sequence[Contender] = (),
-    free: Floats | None = None,
+    free: NDArray[np.float64] | None = None,
 ) -> figures.Shown:
     """What is drawn into a section: where the network landed, where attacks went, and a free point."""
     space = measured.space
@@ -153,8 +154,8 @@ def perturbations(encoding: Encoding, original: Floats, measured: Measured, chos
 
 
 def free_point(
-    section: Section, space: Geometry, axes: tuple[str, str], margin: figures.Margin | None = None
-) -> Floats:
+    section: Section, space: Geometry, axes: Sequence[str], margin: figures.Margin | None = None
+) -> NDArray[np.float64]:
     """Two sliders for a target point of one's own. Starts halfway from r' to r*."""
     low = np.min([section.z, section.nearest, section.cheapest], axis=0)
     high = np.max([section.z, section.nearest, section.cheapest], axis=0)

@@ -6,7 +6,7 @@ are about the stored example, and need no torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
+from streamlit.delta_generator import DeltaGenerator
 
 from jma_core.geometry import section_through_points
-from jma_core.records import Halt, Phase
+from jma_core.records import AttackResult, Halt, Phase
 from lab.markup import plain
 from lab.photos.samples import EXAMPLE_PHOTO, samples
 from lab.pictures import to_picture
@@ -194,7 +195,7 @@ def walk() -> Request:
     text, picture = _halves()
     walked = [step for step in result.steps if step.phase == Phase.WALK]
     halvings = sum(step.phase == Phase.BISECT for step in result.steps)
-    gap = max(step.certificate.gap for step in result.steps)
+    gap = max(step.certificate.gap for step in result.steps if step.certificate)
     with text:
         st.markdown(
             "The linear model is true nearby only. So take **a short step** and **ask for the gradients again**:"
@@ -305,11 +306,13 @@ def _example() -> tuple[Request, MultiLabel, Floats, NDArray[Any]]:
     return request, encoding, result.logits_before, result.decoded_before
 
 
-def _result() -> Any:
-    return example().result
+def _result() -> AttackResult:
+    result = example().result
+    assert result is not None  # it is stored
+    return result
 
 
-def _halves() -> Iterable[Any]:
+def _halves() -> Sequence[DeltaGenerator]:
     return st.columns([2, 3], gap="large")
 
 
@@ -318,7 +321,7 @@ def _metrics(facts: dict[str, str]) -> None:
         column.metric(title, value)
 
 
-def _measured(model: str, start: Callable[[], Future[Outcome]], place: Any) -> Outcome | None:
+def _measured(model: str, start: Callable[[], Future[Outcome]], place: DeltaGenerator) -> Outcome | None:
     """What a network was asked, once it is there; until then ``place`` says what is awaited, and None."""
     with place:
         if not models().ready(model):

@@ -10,10 +10,12 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from lab.comparison import Contender
 from lab.markup import plain
 from lab.photos.samples import samples
 from lab.photos.uploads import Photo
 from lab.request import Measured
+from lab.runs.attack_run import AttackRun
 from lab.runs.example import example, example_space
 from lab.runs.measurements import failed, measuring
 from lab.runs.pool import models
@@ -69,16 +71,17 @@ def strangeness(spec: ModelSpec, photo: Photo) -> str:
     return f". This network knows one kind of picture, and names something of it whatever it is shown: {spec.summary}"
 
 
-def first_sight(spec: ModelSpec, digest: str, picture: Any) -> Prediction | None:
+def first_sight(spec: ModelSpec, digest: str, picture: NDArray[np.uint8]) -> Prediction | None:
     """What the model says of the photo: from a stored attack, or from the network once it is loaded; else None."""
-    for run in (*runs().values(), *session().lasting.reopened.values()):
+    ended: list[AttackRun | Contender] = [*runs().values(), *session().lasting.reopened.values()]
+    for run in ended:
         asked = run.request
         if run.result and not asked.canvas.native and (asked.model, asked.photo) == (spec.name, digest):
             return spec.encoding.answering(Prediction(run.result.logits_before, run.result.decoded_before))
     return predict(spec.name, picture) if models().ready(spec.name) else None
 
 
-def logit_space(spec: ModelSpec, digest: str, target: Target, picture: Any) -> Future[Measured] | None:
+def logit_space(spec: ModelSpec, digest: str, target: Target, picture: NDArray[np.uint8]) -> Future[Measured] | None:
     """The logit space at a photo: stored for the example, else measured once the network is loaded; None until then."""
     stored = example().request
     if (spec.name, digest, target) == (stored.model, stored.photo, stored.target):
@@ -93,8 +96,8 @@ def watch(asked: Future[Any], awaited: str) -> None:
 
     To be drawn every POLL seconds, as a fragment.
     """
-    if asked.done() and failed(asked):
-        st.error(plain(f"This could not be measured: {said(asked.exception())}"))
+    if asked.done() and (problem := failed(asked)):
+        st.error(plain(f"This could not be measured: {said(problem)}"))
         if st.button("Try again", icon=":material/replay:"):
             st.rerun()
         return

@@ -18,6 +18,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 from PIL import Image
+from streamlit.components.v2.types import ComponentRenderer
 
 from jma_core.records import FREE
 from lab.archive import for_json
@@ -53,9 +54,14 @@ OUTCOMES = {
 """What became of a label, by the letter that says so in a parcel."""
 KEY = "player"
 
-_component = st.components.v2.component(
-    "jma_player", **{kind: Path(__file__).with_suffix(f".{kind}").read_text("utf-8") for kind in ("html", "css", "js")}
-)
+
+def component(name: str, module: Path) -> ComponentRenderer:
+    """What the .html, .css and .js beside a module show in the browser."""
+    html, css, js = (module.with_suffix(f".{kind}").read_text("utf-8") for kind in ("html", "css", "js"))
+    return st.components.v2.component(name, html=html, css=css, js=js)
+
+
+_component = component("jma_player", Path(__file__))
 
 
 class Film:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from secrets import token_urlsafe
-from typing import Any
 
 import streamlit as st
 from streamlit import runtime
@@ -58,7 +57,7 @@ class Housekeeping:
     is told of each that was given up here.
     """
 
-    def __init__(self, forget: Callable[[str], Any] = lambda session: None) -> None:
+    def __init__(self, forget: Callable[[str], object] = lambda session: None) -> None:
         self._tabs: dict[str, Tab] = {}
         self._forget = forget
         self._lock = threading.Lock()

@@ -7,7 +7,6 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import streamlit as st
 
 from jma_core.attacks.registry import Group
@@ -179,7 +178,7 @@ def prefer(choice: Request | Choice) -> None:
         **setting_widgets(choice.settings),
         "model": choice.model,
         "photo": choice.photo,
-        "held": FREE not in np.ravel(target),
+        "held": not (isinstance(target, tuple) and FREE in target),
         "native": choice.canvas.native,
         "part": region is not None,
     }
@@ -188,7 +187,9 @@ def prefer(choice: Request | Choice) -> None:
         lasting.kept |= {"part-across": (left, right), "part-down": (top, bottom)}
     for each in (key, form_key(key), several_key(key)):
         lasting.kept.pop(each, None)
-    lasting.asked[key] = target
+    lasting.asked.pop(key, None)
+    if target is not None:
+        lasting.asked[key] = target
 
 
 def photos(kind: str) -> dict[str, Photo]:
