@@ -54,8 +54,8 @@ HELP = {
 
 def pick(label: str, key: str, options: Sequence[str], titles: dict[str, str] | None = None) -> str:
     """One of some options, remembered."""
-    keep(key, options[0], options)
-    return st.selectbox(label, options, options.index(kept(key)), lambda each: (titles or {}).get(each, each), key=key)
+    box = keep(key, options[0], options)
+    return st.selectbox(label, options, options.index(kept(box)), lambda each: (titles or {}).get(each, each), key=box)
 
 
 def choose_group(board: Board) -> tuple[str, str]:
@@ -77,9 +77,10 @@ def choose_attacks(named: dict[str, str], tried: dict[str, int], key: str) -> di
     """Some of the attacks, their names by their settings; at first without those that were tried on few cases."""
     most = max(tried.values(), default=0)
     first = [settings for settings in named if tried.get(settings, 0) * FEW >= most]
-    if not {*st.session_state[keep(key, first)]} <= named.keys():  # of a sweep that lay in this folder before
+    box = keep(key, first)
+    if not {*kept(box)} <= named.keys():  # of a sweep that lay in this folder before
         st.session_state[key] = session().lasting.kept[key] = first
-    chosen = st.multiselect("Attacks", [*named], kept(key), named.__getitem__, key=key)
+    chosen = st.multiselect("Attacks", [*named], kept(box), named.__getitem__, key=box)
     return {settings: name for settings, name in named.items() if settings in chosen}
 
 

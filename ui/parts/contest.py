@@ -43,7 +43,7 @@ from ui.parts import downloads, tables
 from ui.parts.controls import choose_setting
 from ui.shell.address import whole
 from ui.shell.cached import fingerprint
-from ui.shell.session import keep, kept, photos, session
+from ui.shell.session import Key, keep, kept, photos, session
 
 OPENED = "contest-settings"
 """The key of what the attacks' settings are folded into."""
@@ -69,9 +69,9 @@ def choose_attacks(target: str, common: dict[str, float]) -> list[Settings]:
     return list(asked)
 
 
-def choose_entries(key: str, fits: Mapping[str, Entry]) -> list[str]:
+def choose_entries(key: Key[list[str]], fits: Mapping[str, Entry]) -> list[str]:
     """Attacks, and some of them once more: the names of their entries, in the order in which they run."""
-    chosen: list[str] = kept(key)
+    chosen = kept(key)
     more = {name: [entry for entry in chosen if attack_of(entry) == name != entry] for name in fits}
     st.multiselect(
         "Attacks",
@@ -96,7 +96,7 @@ def choose_entries(key: str, fits: Mapping[str, Entry]) -> list[str]:
     return chosen
 
 
-def _repeat(key: str) -> None:
+def _repeat(key: Key[list[str]]) -> None:
     """Add an attack once more, with the settings that it has, and open them."""
     attack, chosen, values = st.session_state[f"{key}-more"], kept(key), session().lasting.kept
     entry = next(each for each in entries([attack] * (MOST + 1)) if each not in chosen)

@@ -161,7 +161,7 @@ def choose_target(spec: ModelSpec, photo: Photo, now: Prediction) -> Target:
 def _choose_form(key: str, first: Target) -> str:
     """Whether one class is asked for, several in order, or several in any order."""
     shown = keep(form_key(key), {int: ONE, tuple: ORDER, frozenset: SET}[type(first)])
-    form: str = st.segmented_control(
+    return st.segmented_control(
         "Wanted",
         [ONE, ORDER, SET],
         default=kept(shown),
@@ -170,14 +170,13 @@ def _choose_form(key: str, first: Target) -> str:
         label_visibility="collapsed",
         width="stretch",
     )
-    return form
 
 
 def _choose_class(spec: ModelSpec, now: Prediction, key: str, first: Target) -> Target:
     labels, shown = spec.encoding.labels, spec.encoding.chosen(first, now)
     help_text = "Type to search." if len(labels) > 20 else None
-    keep(key, shown)
-    chosen = st.selectbox("Wanted class", range(len(labels)), kept(key), labels.__getitem__, key, help_text)
+    box = keep(key, shown)
+    chosen = st.selectbox("Wanted class", range(len(labels)), kept(box), labels.__getitem__, box, help_text)
     _choose_preset(spec.encoding, spec.encoding.presets, now, key)
     return spec.encoding.asking(chosen, now)
 
@@ -210,14 +209,14 @@ def _choose_together(encoding: OneHot, now: Prediction, key: str, first: Target,
 def _choose_labels(spec: ModelSpec, now: Prediction, key: str, first: Target) -> Target:
     labels, lit = spec.encoding.labels, spec.encoding.chosen(first, now)
     few = len(labels) <= MAX_PILLS
-    keep(key, lit)
+    toggles = keep(key, lit)
     choose = partial(st.pills, selection_mode="multi") if few else st.multiselect
     wanted = choose(
         "Wanted labels",
         range(len(labels)),
-        default=kept(key),
+        default=kept(toggles),
         format_func=lambda i: plain(labels[i]) if few else labels[i],  # a multiselect has no Markdown
-        key=key,
+        key=toggles,
         help="The labels that are lit, or listed, are wanted; all others are unwanted.",
     )
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -343,8 +342,8 @@ def choose_attack(entries: Mapping[str, Entry]) -> str:
     """A group, and one of its attacks, with a sentence on each."""
     first = Settings().entry.group
     groups = list(dict.fromkeys(entry.group for entry in entries.values()))
-    key = keep("group", first, groups)
-    group = st.selectbox("Attacks", groups, groups.index(kept(key)), key=key)
+    box = keep("group", first, groups)
+    group = st.selectbox("Attacks", groups, groups.index(kept(box)), key=box)
     members = {name: entry for name, entry in entries.items() if entry.group == group}
     key = keep(group_key(group), next(iter(members)), members)
     return st.radio(
@@ -360,13 +359,13 @@ def choose_attack(entries: Mapping[str, Entry]) -> str:
 
 def choose_setting(key: str, setting: Setting, first: Value | None = None) -> Value:
     """The widget of one of an attack's own settings; it begins with its default, or with the value ``first``."""
-    keep(key, setting.default if first is None else first)
+    shown = keep(key, setting.default if first is None else first)
     told = f"{setting.help} In its publication: {setting.paper}." if setting.paper else setting.help
     if setting.kind == "choice":
-        return st.selectbox(setting.label, setting.choices, setting.choices.index(kept(key)), key=key, help=told)
+        return st.selectbox(setting.label, setting.choices, setting.choices.index(str(kept(shown))), key=key, help=told)
     if setting.kind == "text":
-        return st.text_input(setting.label, str(kept(key)), key=key, help=told)
+        return st.text_input(setting.label, str(kept(shown)), key=key, help=told)
     number, shape = (int, "%d") if setting.kind == "int" else (float, "%g")
     low, high = (None if each is None else number(each) for each in setting.limits)
     step = 1 if number is int else 10.0 ** math.floor(math.log10(abs(float(setting.default)) or 0.01))
-    return st.number_input(setting.label, low, high, number(kept(key)), step, shape, key=key, help=told)
+    return st.number_input(setting.label, low, high, number(kept(shown)), step, shape, key=key, help=told)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import streamlit as st
 
@@ -26,6 +26,10 @@ KEY = "session"
 """Of the session in Streamlit's state, which has the values of widgets beside it."""
 MAX_RUNS = 8
 """Attacks that a session keeps open; the oldest goes first."""
+
+
+Kept = TypeVar("Kept")
+Held = TypeVar("Held", covariant=True)
 
 
 @dataclass
@@ -104,7 +108,11 @@ def session() -> Session:
     return mine
 
 
-def keep(key: str, default: Any, options: Collection[Any] | None = None) -> str:
+class Key(str, Generic[Held]):
+    """The key of a kept widget; the type says what its value is."""
+
+
+def keep(key: str, default: Kept, options: Collection[Kept] | None = None) -> Key[Kept]:
     """The key of a widget whose value outlives a page change, which makes Streamlit forget widgets that are not drawn.
 
     Call it where the widget is made, and give the widget the value that it has as its default: ``key = keep("k", 2)``,
@@ -119,12 +127,13 @@ def keep(key: str, default: Any, options: Collection[Any] | None = None) -> str:
     if options is not None and st.session_state[key] not in (None, *options):
         st.session_state[key] = default
     values[key] = st.session_state[key]
-    return key
+    return Key(key)
 
 
-def kept(key: str) -> Any:
+def kept(key: Key[Kept]) -> Kept:
     """The value of a kept widget."""
-    return session().lasting.kept[key]
+    value: Kept = session().lasting.kept[key]
+    return value
 
 
 def forget_widgets() -> None:
