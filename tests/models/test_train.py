@@ -26,7 +26,7 @@ from models.evaluate import read, report, scores
 from models.loaders import blank, load, to_tensor
 from models.photos import Preprocessing
 from models.recipes import Jitter, Recipe, hinge_and_logistic, logistic
-from models.registry import WeightsError, check_weights, lite0_weights, unavailable
+from models.registry import IMAGENET, PACKAGED, WeightsError, check_weights, packaged_weights, unavailable
 from models.train import FEW, finish, fit, rounded, settle, start, thresholds
 
 CPU = torch.device("cpu")
@@ -231,6 +231,7 @@ def test_the_step_follows_one_cycle(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 # --- a pretrained backbone -----------------------------------------------------------------------------------------
 
+IMAGENET_WEIGHTS = packaged_weights(IMAGENET.network.removeprefix(PACKAGED), IMAGENET.sha256)
 PRETRAINED = replace(
     LABELLED,
     spec=replace(LABELLED.spec, network="lite0-mlp", options={"hidden": 8, "heads": 2}),
@@ -243,7 +244,7 @@ PRETRAINED = replace(
 def test_a_training_begins_on_the_pretrained_weights_but_for_what_is_fresh() -> None:
     torch.manual_seed(0)
     begun = start(PRETRAINED).backbone.state_dict()
-    pretrained = torch.load(lite0_weights(), weights_only=True)
+    pretrained = torch.load(IMAGENET_WEIGHTS, weights_only=True)
     assert len(pretrained) == 296
     body = [name for name in begun if not name.startswith(PRETRAINED.fresh)]
     for name, theirs in zip(body, list(pretrained.values())[:-2], strict=True):
@@ -259,7 +260,7 @@ def test_what_is_fresh_learns_twenty_times_as_fast(tmp_path: Path) -> None:
     assert (backbone["max_lr"], head["max_lr"]) == (PRETRAINED.lr, 20 * PRETRAINED.lr)
     shapes = [tuple(state["optimiser"]["state"][number]["exp_avg"].shape) for number in head["params"]]
     assert shapes == [(8, 1280), (8,), (3, 8), (3,)]
-    pretrained = torch.load(lite0_weights(), weights_only=True)
+    pretrained = torch.load(IMAGENET_WEIGHTS, weights_only=True)
     statistics = {name: value for name, value in state["network"].items() if "running" in name}
     theirs = [value for name, value in pretrained.items() if "running" in name]
     assert all(torch.equal(ours, value) for ours, value in zip(statistics.values(), theirs, strict=True))

