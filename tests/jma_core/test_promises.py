@@ -30,7 +30,7 @@ from jma_core import (
 )
 from jma_core.network import lowered
 from jma_core.records import AttackResult, Halt
-from tests.attacks import brief, in_turn, takes
+from tests.attacks import brief, in_turn
 
 Build = Callable[..., Any]
 SHAPE = (3, 6, 6)
@@ -41,8 +41,6 @@ ATTACKS = brief(
     fab={"steps": 3},
     lots={"pool": torch.rand((3, *SHAPE), generator=torch.Generator().manual_seed(4))},
 )
-FOR_CLASSES = {name: attack for name, attack in ATTACKS.items() if takes(attack, "one-hot")}
-each_attack = pytest.mark.parametrize("attack", FOR_CLASSES.values(), ids=FOR_CLASSES)
 X = torch.rand(SHAPE, generator=torch.Generator().manual_seed(3))
 ENCODINGS: dict[str, Callable[[], Any]] = {
     "one-hot": lambda: OneHot(6),
@@ -50,13 +48,14 @@ ENCODINGS: dict[str, Callable[[], Any]] = {
     "ecoc": lambda: ECOC(hadamard_codebook(6, 8)),
     "multi-label": lambda: MultiLabel(6),
 }
+LOGITS = {"one-hot": 6, "top-K": 6, "ecoc": 8, "multi-label": 6}
 TURNS = in_turn(ATTACKS, ENCODINGS)
-each_in_turn = pytest.mark.parametrize(("name", "attack"), TURNS.values(), ids=TURNS)
+each_attack = pytest.mark.parametrize(("name", "attack"), TURNS.values(), ids=TURNS)
 
 
-def wanted(f: Any, encoding: Any) -> Any:
+def wanted(f: Any, encoding: Any, x: Tensor = X) -> Any:
     with torch.no_grad():
-        z = f(X[None])[0].float()
+        z = f(x[None])[0].float()
     if isinstance(encoding, MultiLabel):
         return (z <= 0).tolist()
     return ((encoding.decode(z) + 1) % 6).tolist()
@@ -101,12 +100,12 @@ CONTEXTS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
 
 
 @pytest.mark.parametrize("context", CONTEXTS.values(), ids=CONTEXTS)
-@each_in_turn
+@each_attack
 def test_an_attack_within_a_context_of_the_caller_gives_the_bits_of_one_outside(
     mlp_network: Build, name: str, context: Callable[[], AbstractContextManager[Any]], attack: Any
 ) -> None:
     """The encoding is made, and the image is copied, within the context as well."""
-    f = mlp_network(8 if name == "ecoc" else 6, dtype=torch.float32)
+    f = mlp_network(LOGITS[name], dtype=torch.float32)
     target = wanted(f, ENCODINGS[name]())
     expected = bits(run(attack(f, X, ENCODINGS[name](), target)))
     with context():
@@ -115,12 +114,12 @@ def test_an_attack_within_a_context_of_the_caller_gives_the_bits_of_one_outside(
 
 @each_attack
 def test_a_context_entered_between_two_steps_changes_nothing_and_is_left_as_it_was(
-    mlp_network: Build, attack: Any
+    mlp_network: Build, name: str, attack: Any
 ) -> None:
-    f = mlp_network(6, dtype=torch.float32)
-    target = wanted(f, OneHot(6))
-    expected = run(attack(f, X, OneHot(6), target))
-    going, steps = attack(f, X, OneHot(6), target), []
+    f, encoding = mlp_network(LOGITS[name], dtype=torch.float32), ENCODINGS[name]()
+    target = wanted(f, encoding)
+    expected = run(attack(f, X, encoding, target))
+    going, steps = attack(f, X, encoding, target), []
     while not isinstance(steps[-1] if steps else None, AttackResult):
         with torch.inference_mode():
             steps.append(advanced(going))
@@ -130,9 +129,9 @@ def test_a_context_entered_between_two_steps_changes_nothing_and_is_left_as_it_w
     assert [step.image.tobytes() for step in steps] == [step.image.tobytes() for step in expected.steps]
 
 
-@each_in_turn
+@each_attack
 def test_autocast_of_the_caller_is_that_of_the_network_alone(mlp_network: Build, name: str, attack: Any) -> None:
-    f = mlp_network(8 if name == "ecoc" else 6, dtype=torch.float32)
+    f = mlp_network(LOGITS[name], dtype=torch.float32)
     target = wanted(f, ENCODINGS[name]())
     expected = bits(run(attack(lowered(f, torch.bfloat16), X, ENCODINGS[name](), target)))
     assert expected != bits(run(attack(f, X, ENCODINGS[name](), target)))
@@ -169,28 +168,28 @@ def test_a_linearised_problem_is_solved_alike_within_contexts(mlp_network: Build
 @each_attack
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
 def test_logits_of_another_type_are_taken_in_that_of_the_image(
-    mlp_network: Build, dtype: torch.dtype, attack: Any
+    mlp_network: Build, dtype: torch.dtype, name: str, attack: Any
 ) -> None:
-    net = mlp_network(6, dtype=dtype)
+    net, encoding = mlp_network(LOGITS[name], dtype=dtype), ENCODINGS[name]()
 
     def f(images: Tensor) -> Tensor:
         return net(images.to(dtype))
 
-    result = run(attack(f, X, OneHot(6), wanted(f, OneHot(6))))
+    result = run(attack(f, X, encoding, wanted(f, encoding)))
     assert result.logits.dtype == np.float32
     assert result.reason in (StopReason.SUCCESS, StopReason.ITERATIONS)
 
 
-def without_gradients(net: nn.Module) -> dict[str, Callable[[Tensor], Tensor]]:
+def without_gradients(net: nn.Module, n: int) -> dict[str, Callable[[Tensor], Tensor]]:
     with torch.inference_mode():
-        frozen: Any = nn.Sequential(nn.Flatten(), nn.Linear(108, 6)).eval()
+        frozen: Any = nn.Sequential(nn.Flatten(), nn.Linear(108, n)).eval()
     return {
         "detached": lambda images: net(images).detach(),
         "input detached": lambda images: net(images.detach()),
         "no_grad": torch.no_grad()(net.forward),
         "inference_mode": torch.inference_mode()(net.forward),
         "weights of inference_mode": frozen,
-        "weights that want gradients": nn.Sequential(nn.Flatten(), _Constant(), nn.Linear(108, 6)).eval(),
+        "weights that want gradients": nn.Sequential(nn.Flatten(), _Constant(), nn.Linear(108, n)).eval(),
     }
 
 
@@ -204,11 +203,14 @@ WITHOUT = "detached", "input detached", "no_grad", "inference_mode", "weights of
 
 @each_attack
 @pytest.mark.parametrize("kind", [*WITHOUT, "weights that want gradients"])
-def test_a_network_without_gradients_ends_every_attack_alike(mlp_network: Build, kind: str, attack: Any) -> None:
-    f = without_gradients(mlp_network(6, dtype=torch.float32))[kind]
-    target = wanted(f, OneHot(6))
-    alone = run(attack(f, X, OneHot(6), target))
-    (together,) = run_batch(attack, f, X[None], OneHot(6), [target])
+def test_a_network_without_gradients_ends_every_attack_alike(
+    mlp_network: Build, kind: str, name: str, attack: Any
+) -> None:
+    n, encoding = LOGITS[name], ENCODINGS[name]()
+    f = without_gradients(mlp_network(n, dtype=torch.float32), n)[kind]
+    target = wanted(f, encoding)
+    alone = run(attack(f, X, encoding, target))
+    (together,) = run_batch(attack, f, X[None], encoding, [target])
     assert alone.reason == together.reason
     if attack is ATTACKS["eight_bit"]:  # which looks along a ray, and needs a gradient only to turn it
         assert alone.reason in (StopReason.ZERO_GRADIENT, StopReason.SUCCESS, StopReason.ITERATIONS)
@@ -225,26 +227,27 @@ NO_LOGITS: dict[str, tuple[Callable[[Tensor], Any], str]] = {
     "list": (lambda z: [z], "got list, no tensor"),
     "None": (lambda z: None, "got NoneType, no tensor"),
     "numpy": (lambda z: z.detach().numpy(), "got ndarray, no tensor"),
-    "one axis": (lambda z: z[0], r"got shape \(6,\)"),
-    "maps": (lambda z: z[..., None, None], r"got shape \(\d, 6, 1, 1\)"),
-    "too many": (lambda z: torch.cat([z, z]), r"got shape \(\d, 6\)"),
-    "integers": (lambda z: z.long(), r"got shape \(\d, 6\) of torch.int64, which are no floats"),
-    "bools": (lambda z: z > 0, r"got shape \(\d, 6\) of torch.bool, which are no floats"),
-    "complex": (lambda z: z + 0j, r"got shape \(\d, 6\) of torch.complex64, which are no floats"),
+    "one axis": (lambda z: z[0], r"got shape \({n},\)"),
+    "maps": (lambda z: z[..., None, None], r"got shape \(\d, {n}, 1, 1\)"),
+    "too many": (lambda z: torch.cat([z, z]), r"got shape \(\d, {n}\)"),
+    "integers": (lambda z: z.long(), r"got shape \(\d, {n}\) of torch.int64, which are no floats"),
+    "bools": (lambda z: z > 0, r"got shape \(\d, {n}\) of torch.bool, which are no floats"),
+    "complex": (lambda z: z + 0j, r"got shape \(\d, {n}\) of torch.complex64, which are no floats"),
 }
 
 
 @each_attack
 @pytest.mark.parametrize("kind", NO_LOGITS)
 def test_what_is_no_logits_is_refused_with_what_was_expected_and_what_came(
-    mlp_network: Build, kind: str, attack: Any
+    mlp_network: Build, kind: str, name: str, attack: Any
 ) -> None:
-    net, (made, said) = mlp_network(6, dtype=torch.float32), NO_LOGITS[kind]
-    said = rf"expected logits \(N, n\) for images \(\d, 3, 6, 6\), {said}"
+    net, encoding, (made, said) = mlp_network(LOGITS[name], dtype=torch.float32), ENCODINGS[name](), NO_LOGITS[kind]
+    target = wanted(net, encoding)
+    said = r"expected logits \(N, n\) for images \(\d, 3, 6, 6\), " + said.format(n=LOGITS[name])
     with pytest.raises(ValueError, match=said):
-        run(attack(lambda images: made(net(images)), X, OneHot(6), 0))
+        run(attack(lambda images: made(net(images)), X, encoding, target))
     with pytest.raises(ValueError, match=said):
-        run_batch(attack, lambda images: made(net(images)), X[None], OneHot(6), [0])
+        run_batch(attack, lambda images: made(net(images)), X[None], encoding, [target])
 
 
 @pytest.mark.parametrize("kind", NO_LOGITS)
@@ -258,7 +261,7 @@ def test_every_method_of_a_network_refuses_it(mlp_network: Build, kind: str) -> 
         lambda: network.push(X, X),
     ]
     for call in calls:
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=said.format(n=6)):
             call()
 
 
@@ -266,8 +269,10 @@ def test_every_method_of_a_network_refuses_it(mlp_network: Build, kind: str) -> 
 
 
 @each_attack
-def test_a_network_that_works_in_place_changes_nothing_of_the_callers(mlp_network: Build, attack: Any) -> None:
-    net, x = mlp_network(6, dtype=torch.float32), X.clone()
+def test_a_network_that_works_in_place_changes_nothing_of_the_callers(
+    mlp_network: Build, name: str, attack: Any
+) -> None:
+    net, encoding, x = mlp_network(LOGITS[name], dtype=torch.float32), ENCODINGS[name](), X.clone()
 
     def in_place(images: Tensor) -> Tensor:
         return net(images.sub_(0.5).mul_(2))
@@ -275,16 +280,18 @@ def test_a_network_that_works_in_place_changes_nothing_of_the_callers(mlp_networ
     def aside(images: Tensor) -> Tensor:
         return net((images - 0.5) * 2)
 
-    target = wanted(aside, OneHot(6))
-    found = run(attack(in_place, x, OneHot(6), target))
-    assert bits(found) == bits(run(attack(aside, X, OneHot(6), target)))
+    target = wanted(aside, encoding)
+    found = run(attack(in_place, x, encoding, target))
+    assert bits(found) == bits(run(attack(aside, X, encoding, target)))
     np.testing.assert_array_equal(found.original, X)
     assert torch.equal(x, X)
 
 
 @each_attack
-def test_a_network_that_returns_one_buffer_again_and_again_is_any_other(mlp_network: Build, attack: Any) -> None:
-    net = mlp_network(6, dtype=torch.float32)
+def test_a_network_that_returns_one_buffer_again_and_again_is_any_other(
+    mlp_network: Build, name: str, attack: Any
+) -> None:
+    net, encoding = mlp_network(LOGITS[name], dtype=torch.float32), ENCODINGS[name]()
     buffers: dict[int, Tensor] = {}
 
     def f(images: Tensor) -> Tensor:
@@ -293,29 +300,36 @@ def test_a_network_that_returns_one_buffer_again_and_again_is_any_other(mlp_netw
             return z
         return buffers.setdefault(len(z), torch.empty_like(z)).copy_(z)
 
-    target = wanted(net, OneHot(6))
-    assert bits(run(attack(f, X, OneHot(6), target))) == bits(run(attack(net, X, OneHot(6), target)))
+    target = wanted(net, encoding)
+    assert bits(run(attack(f, X, encoding, target))) == bits(run(attack(net, X, encoding, target)))
 
 
 @each_attack
-def test_a_network_that_returns_its_input_is_any_other(attack: Any) -> None:
-    x = torch.tensor([[[0.6]], [[0.3]], [[0.2]]])
+def test_a_network_that_returns_its_input_is_any_other(name: str, attack: Any) -> None:
+    x, encoding = torch.linspace(0.2, 0.6, LOGITS[name])[:, None, None], ENCODINGS[name]()
     besides = {"start": x.flip(0), "pool": x.flip(0)[None]}
     attack = partial(attack, **{need: besides[need] for need in attack.func.entry.needs})
+
+    def itself(images: Tensor) -> Tensor:
+        return images[:, :, 0, 0]
 
     def copied(images: Tensor) -> Tensor:
         return images[:, :, 0, 0].clone()
 
-    found = run(attack(lambda images: images[:, :, 0, 0], x, OneHot(3), 1))
-    assert bits(found) == bits(run(attack(copied, x, OneHot(3), 1)))
+    target = wanted(copied, encoding, x)
+    found = run(attack(itself, x, encoding, target))
+    assert bits(found) == bits(run(attack(copied, x, encoding, target)))
+    assert found.reason != StopReason.NOTHING_TO_DO
 
 
 @each_attack
-def test_what_the_caller_does_to_his_tensors_between_steps_is_his_own_business(mlp_network: Build, attack: Any) -> None:
-    f, x, mask = mlp_network(6, dtype=torch.float32), X.clone(), torch.ones(6, 6, dtype=torch.bool)
-    target = wanted(f, OneHot(6))
-    expected = bits(run(attack(f, X, OneHot(6), target)))
-    going = attack(f, x, OneHot(6), target, mask=mask)
+def test_what_the_caller_does_to_his_tensors_between_steps_is_his_own_business(
+    mlp_network: Build, name: str, attack: Any
+) -> None:
+    f, encoding = mlp_network(LOGITS[name], dtype=torch.float32), ENCODINGS[name]()
+    x, mask, target = X.clone(), torch.ones(6, 6, dtype=torch.bool), wanted(f, encoding)
+    expected = bits(run(attack(f, X, encoding, target)))
+    going = attack(f, x, encoding, target, mask=mask)
     while not isinstance(found := advanced(going), AttackResult):
         x.zero_()
         mask.zero_()
@@ -345,15 +359,17 @@ def training(net: nn.Sequential) -> dict[str, Callable[[Tensor], Tensor]]:
 
 @each_attack
 @pytest.mark.parametrize("kind", ["the network", "its method", "a partial", "a function", "an object"])
-def test_a_network_in_train_mode_is_refused_at_the_door(kind: str, attack: Any) -> None:
-    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(64, 6)).eval()
+def test_a_network_in_train_mode_is_refused_at_the_door(kind: str, name: str, attack: Any) -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(64, LOGITS[name])).eval()
+    encoding = ENCODINGS[name]()
+    target = wanted(net, encoding)
     net[1].train()
     before: Any = net[1].num_batches_tracked
     f = training(net)[kind]
     said = "expected a network in eval mode, got Sequential, and its '1' is in train mode.*eval"
     for door in (
-        lambda: attack(f, X, OneHot(6), 0),
-        lambda: run_batch(attack, f, X[None], OneHot(6), [0]),
+        lambda: attack(f, X, encoding, target),
+        lambda: run_batch(attack, f, X[None], encoding, [target]),
         lambda: Network(f),
         lambda: lowered(f, torch.bfloat16),
     ):
@@ -361,7 +377,7 @@ def test_a_network_in_train_mode_is_refused_at_the_door(kind: str, attack: Any) 
             door()
     assert before == 0
     net.eval()
-    assert run(attack(f, X, OneHot(6), wanted(net, OneHot(6)))).forward > 0
+    assert run(attack(f, X, encoding, target)).forward > 0
     assert net[1].num_batches_tracked == 0
 
 
@@ -379,12 +395,13 @@ def test_a_network_in_train_mode_is_refused_at_the_door(kind: str, attack: Any) 
     ],
 )
 def test_a_pixel_just_outside_is_told_with_all_its_digits(
-    mlp_network: Build, value: float, dtype: torch.dtype, said: str, attack: Any
+    mlp_network: Build, value: float, dtype: torch.dtype, said: str, name: str, attack: Any
 ) -> None:
+    f, encoding = mlp_network(LOGITS[name], dtype=torch.float32), ENCODINGS[name]()
     x = torch.full(SHAPE, 0.25, dtype=dtype)
     x[1, 2, 3] = value
     with pytest.raises(ValueError, match=rf"expected pixels in \[0, 1\], {said}"):
-        attack(mlp_network(6, dtype=dtype), x, OneHot(6), 0)
+        attack(f, x, encoding, wanted(f, encoding))
 
 
 @pytest.mark.parametrize(
