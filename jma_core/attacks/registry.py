@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 Value = int | float | str
 TINY = 1e-6
+MOST = 100_000
+"""Of what any budget may be; more is taken for a slip of the hand."""
 CATALOGUE = Path(__file__).with_name("catalogue.json")
 ALL = ("one-hot", "top-K", "ECOC", "multi-label")
 """Encodings, as ``Encoding.name`` says them: top-K is a one-hot network that is asked for several classes."""
@@ -327,5 +329,6 @@ def _completed(keyword: inspect.Parameter, hint: Any) -> Setting:
     assert setting is not None
     choices = tuple(str(each) for each in kind) if issubclass(kind, StrEnum) else ()
     default = str(keyword.default) if choices else keyword.default
+    most = MOST if setting.budget and setting.at_most is None else setting.at_most
     named = "choice" if choices else "text" if kind is str else kind.__name__
-    return replace(setting, name=keyword.name, kind=named, default=default, choices=choices)
+    return replace(setting, name=keyword.name, kind=named, default=default, choices=choices, at_most=most)

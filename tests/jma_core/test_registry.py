@@ -116,6 +116,15 @@ def test_defaults_choices_and_bounds_are_allowed(name: str, setting: Setting) ->
         assert type(setting.check(value)).__name__ == {"choice": "str", "text": "str"}.get(setting.kind, setting.kind)
 
 
+def test_a_thousand_million_iterations_are_refused_of_every_attack() -> None:
+    for name, setting in EVERY:
+        if setting.budget:
+            with pytest.raises(
+                ValueError, match=rf"{setting.name} to be a whole number from \d to 100000, got 10{{9}}"
+            ):
+                catalogue()[name].check({setting.name: 10**9})
+
+
 def test_settings_that_an_attack_has_not_are_refused_with_those_that_it_has() -> None:
     with pytest.raises(
         TypeError, match="ddn has no setting epsilon, max_iter: it has steps, gamma, init_norm, surrogate"

@@ -158,3 +158,10 @@ def test_an_address_that_asks_for_what_there_is_not_is_explained_until_that_is_d
     at.widget("button", "Dismiss").click().run()
     assert not at.warning
     assert link(at) == ""
+
+
+def test_more_iterations_than_a_browser_can_count_are_explained_too() -> None:
+    at = Page(photo="bridge", max_iter="1" + 20 * "0").settle()
+    (warning,) = at.warning
+    assert "where a whole number from 1 to 100000 was expected. The page shows 200." in warning.value
+    assert at.widget("number_input", "Most iterations").value == 200

@@ -137,7 +137,7 @@ def test_an_address_sets_the_attacks_and_the_page_gives_it_back() -> None:
 def test_what_an_address_asks_for_in_vain_is_explained() -> None:
     at = Page("compare", model=SIGNS, attacks="ddn,ml_cw,nonsense", **{"ddn.steps": "0", "a": "1"}).run().loaded()
     (warning,) = at.warning
-    for words in ("“ml_cw”, “nonsense”", "“0”, where a whole number of at least 1", "“a”: this page has nothing"):
+    for words in ("“ml_cw”, “nonsense”", "“0”, where a whole number from 1", "“a”: this page has nothing"):
         assert words in seen(warning.value)
     assert at.widget("multiselect", "Attacks").value == ["ddn"]
     at.press("Dismiss")

@@ -70,6 +70,10 @@ def test_a_one_hot_model_can_be_asked_for_several_classes() -> None:
         ({"attacks": [{"attack": "refind"}]}, "^attacks: expected an attack, one of"),
         ({"attacks": [{"attack": "ddn", "step": 1}]}, "^attacks: ddn has no setting step"),
         ({"attacks": [{"attack": "ddn", "steps": -1}]}, "^attacks: expected steps to be a whole number"),
+        (
+            {"attacks": [{"attack": "ddn", "steps": [50, 10**9]}]},
+            "steps to be a whole number from 1 to 100000, got 10{9}",
+        ),
         ({"attacks": [{"attack": "apgd", "seed": 1}]}, "no seed in an attack"),
         ({"seeds": [True]}, "^seeds: expected a whole number"),
         ({"shard": 0}, "at least 1"),
