@@ -9,6 +9,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from lab import exports
 from lab.markup import plain
 from lab.photos.samples import samples
 from lab.photos.uploads import Photo
@@ -174,7 +175,7 @@ def take_away(run: AttackRun) -> None:
     request, result, name = run.request, run.result, downloads.file_name(run.request)
     st.subheader("Take it with you")
     png, npz, record, html = st.columns(4)
-    text = partial(downloads.record, request, result)  # like all of them made when it is asked for
+    text = partial(exports.record, request, result)  # like all of them made when it is asked for
     # A click does not draw the page again: a second one meanwhile would ask for a file of the page before.
     here: dict[str, Any] = {"on_click": "ignore", "width": "stretch"}
     record.download_button("Record (JSON)", text, f"{name}.json", "application/json", **here)
@@ -182,7 +183,7 @@ def take_away(run: AttackRun) -> None:
         st.caption("The picture can be saved as soon as the network is loaded.")
         return
     files = downloads.files(request, result)
-    arrays = partial(downloads.npz, request, result, files.end)
+    arrays = partial(exports.npz, request, result, files.end)
     npz.download_button("Arrays (NPZ)", arrays, f"{name}.npz", **here)
     png.download_button("Picture (PNG)", lambda: files.png, f"{name}.png", "image/png", **here)
     page = partial(downloads.html, request, result, files, downloads.credit(request))

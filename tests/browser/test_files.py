@@ -18,13 +18,13 @@ import torch
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
+from lab import exports
 from lab.archive import unpack
 from lab.report.report import Files, Verdict, report
 from models.encodings import MultiLabel
 from models.loaders import load
 from models.registry import ASSETS, DEFAULT, MODELS
 from tests.browser.test_uploads import sample, upload
-from ui.parts import downloads
 
 if TYPE_CHECKING:
     from tests.browser.conftest import Lab, Sight
@@ -139,7 +139,7 @@ def test_a_report_with_hostile_names_is_only_a_page_to_read(
     request, result = unpack((ASSETS / "example.npz").read_bytes())
     labels = tuple(f"{HOSTILE[i % len(HOSTILE)]} {i}" for i in range(24))
     spec = replace(MODELS[request.model], encoding=MultiLabel(labels), title=HOSTILE[1])
-    facts = downloads.facts(spec, request, result)
+    facts = exports.facts(spec, request, result)
     files = Files(result, b"", HOSTILE[1], dict.fromkeys(HOSTILE, Verdict(True, *HOSTILE[:2])))
     path = tmp_path / "attacked.html"
     path.write_text(report(spec, request, result, files, HOSTILE[2], facts, datetime.now(UTC)))

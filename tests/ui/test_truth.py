@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from jma_core import AttackResult, Encoding, run
 from jma_core.codes import hadamard_codebook
 from jma_core.records import reads
+from lab import exports
 from lab.curves import curves
 from lab.pictures import as_png
 from lab.report.report import Files, report
@@ -36,7 +37,6 @@ from models.cards import ModelSpec
 from models.encodings import ECOC, MultiLabel, OneHot, Prediction
 from models.loaders import encoding_of
 from tests.attacks import brief, takes
-from ui.parts import downloads
 from ui.player.moments import best_update, moments_of
 from ui.player.player import Film
 
@@ -57,7 +57,7 @@ ATTACKS = brief(
 @pytest.fixture(scope="module", autouse=True)
 def _models_of_this_file() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(downloads, "models", lambda: SimpleNamespace(specs=SPECS))
+        patch.setattr(exports, "models", lambda: SimpleNamespace(specs=SPECS))
         yield
 
 
@@ -151,7 +151,7 @@ def says_in_curves(spec: ModelSpec, request: Request, result: AttackResult) -> N
 
 
 def says_in_the_arrays(request: Request, result: AttackResult, truth: Any) -> None:
-    with np.load(io.BytesIO(downloads.npz(request, result, result)), allow_pickle=False) as arrays:
+    with np.load(io.BytesIO(exports.npz(request, result, result)), allow_pickle=False) as arrays:
         np.testing.assert_array_equal(arrays["decoded"], truth)
         np.testing.assert_array_equal(arrays["image"], result.image)
         np.testing.assert_array_equal(arrays["logits"], result.logits)
@@ -161,7 +161,7 @@ def says_in_the_arrays(request: Request, result: AttackResult, truth: Any) -> No
 
 
 def says_in_the_report(spec: ModelSpec, request: Request, result: AttackResult, truth: Any) -> None:
-    facts = downloads.facts(spec, request, result)
+    facts = exports.facts(spec, request, result)
     assert (facts["names"], facts["success"]) == (spec.encoding.names(truth), result.success)
     files = Files(result, as_png(Image.new("RGB", (8, 8))), "", {})
     page = report(spec, request, result, files, "a photo", facts, datetime(2026, 1, 2, tzinfo=UTC))

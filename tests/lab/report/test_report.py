@@ -16,6 +16,7 @@ from PIL import Image
 
 from jma_core.metrics import distortion
 from jma_core.records import AttackResult
+from lab import exports
 from lab.photos.samples import samples
 from lab.pictures import perturbation_map, to_picture
 from lab.report.charts import Curve, chart, ticks
@@ -93,7 +94,7 @@ def in_eight_bits(result: AttackResult) -> AttackResult:
 
 
 def page(request: Request, result: AttackResult, spec: ModelSpec, photo: str = "a photo", **changes: Any) -> str:
-    facts = downloads.facts(spec, request, result) | changes
+    facts = exports.facts(spec, request, result) | changes
     files = Files(in_eight_bits(result), b"", changes.get("about", ABOUT), changes.get("verdicts", VERDICTS))
     return report(spec, request, result, files, photo, facts, AT)
 

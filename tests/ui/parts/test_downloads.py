@@ -17,6 +17,7 @@ from PIL import Image
 from jma_core import AttackResult, run
 from jma_core.metrics import distortion
 from jma_core.records import Trace, reads
+from lab import exports
 from lab.archive import unpack
 from lab.photos.samples import samples
 from lab.photos.uploads import Photo, read_photo
@@ -282,7 +283,7 @@ def test_the_arrays_are_all_that_it_takes_to_look_again(
 ) -> None:
     model = offer(name)
     request, result, files = save(model, next(iter(samples(model.spec.samples).values())), canvas)
-    with np.load(io.BytesIO(downloads.npz(request, result, files.end)), allow_pickle=False) as file:
+    with np.load(io.BytesIO(exports.npz(request, result, files.end)), allow_pickle=False) as file:
         told = dict(file)
     assert all(array.size for array in told.values())
     assert (told["picture"].dtype, told["picture"].shape) == (np.uint8, (*result.image.shape[1:], 3))
@@ -302,13 +303,13 @@ def test_the_arrays_are_all_that_it_takes_to_look_again(
     assert told["mask"].mean() == (1 if canvas is WHOLE else 0.75)
     assert told["trace_number"].tolist() == list(range(1, len(result.trace) + 1))
     assert told["trace_l2"][result.update - 1] == pytest.approx(result.distortion.l2, rel=1e-4)
-    assert json.loads(str(told["header"])) == json.loads(downloads.record(request, result))
+    assert json.loads(str(told["header"])) == json.loads(exports.record(request, result))
 
 
 def test_the_arrays_of_an_attack_without_an_update_on_labels_have_none_that_is_empty() -> None:
     request, result = unpack((ASSETS / "example.npz").read_bytes())
     empty = replace(result, steps=(), trace=Trace.of([]), curve=np.empty((0, 2)))
-    with np.load(io.BytesIO(downloads.npz(request, empty, empty)), allow_pickle=False) as file:
+    with np.load(io.BytesIO(exports.npz(request, empty, empty)), allow_pickle=False) as file:
         told = dict(file)
     assert all(array.size for array in told.values())
     np.testing.assert_array_equal(told["decoded"], told["logits"] > told["thresholds"])
@@ -318,6 +319,6 @@ def test_a_record_is_json_where_numbers_are_not_finite() -> None:
     request, result = unpack((ASSETS / "example.npz").read_bytes())
     unchanged = replace(result, distortion=distortion(result.original, result.original))
     endless = replace(request, settings=replace(request.settings, max_seconds=float("inf")))
-    told = json.loads(downloads.record(endless, unchanged), parse_constant=pytest.fail)
+    told = json.loads(exports.record(endless, unchanged), parse_constant=pytest.fail)
     assert (told["distortion"]["psnr"], told["distortion"]["ssim"]) == (None, 1)
     assert told["request"]["settings"]["max_seconds"] is None

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jma_core import AttackResult
+from lab import exports
 from lab.curves import curves, left_out
 from lab.runs.attack_run import AttackRun
 from lab.store import Store
@@ -15,7 +16,6 @@ from lab.story import effort, standing, whereabouts
 from models.encodings import Prediction
 from tests.attacks import takes
 from tests.ui.test_truth import ATTACKS, SPECS, attacked
-from ui.parts import downloads
 from ui.player.moments import Moment, best_update, moments_of
 from ui.player.player import Film
 
@@ -65,7 +65,7 @@ def test_a_reopened_run_has_the_numbers_curves_and_words_of_the_live_one(
         assert set(map(tuple, other.active[name])) <= set(map(tuple, one.active[name]))
     assert (left_out(stored.trace, stored.steps) == "") == (len(now) == len(then))
 
-    assert downloads.facts(spec, request, live) == downloads.facts(spec, request, stored)
+    assert exports.facts(spec, request, live) == exports.facts(spec, request, stored)
     for said in (
         lambda result: effort(result.steps, result),
         lambda result: standing(spec, request, Prediction(result.logits, result.decoded), result),
