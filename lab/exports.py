@@ -15,13 +15,11 @@ from jma_core.records import AttackResult
 from lab.archive import for_json
 from lab.pictures import to_picture
 from lab.request import Request, inside
-from lab.runs.pool import models
 from models.cards import ModelSpec
 
 
-def npz(request: Request, result: AttackResult, saved: AttackResult) -> bytes:
+def npz(spec: ModelSpec, request: Request, result: AttackResult, *, saved: AttackResult) -> bytes:
     """The arrays of an attack and of its end in 8 bits, ``saved``, with all that it takes to read them; see README."""
-    spec = models().specs[request.model]
     _, height, width = result.original.shape
     free = np.zeros((height, width), dtype=bool)
     free[inside(request.canvas.region or (0, 0, 1, 1), height, width)] = True
@@ -43,14 +41,14 @@ def npz(request: Request, result: AttackResult, saved: AttackResult) -> bytes:
         **spec.encoding.constants,
     }
     file = io.BytesIO()
-    header = np.array(record(request, result))
+    header = np.array(record(spec, request, result))
     np.savez_compressed(file, header=header, **{name: array for name, array in arrays.items() if array.size})
     return file.getvalue()
 
 
-def record(request: Request, result: AttackResult) -> str:
+def record(spec: ModelSpec, request: Request, result: AttackResult) -> str:
     """Everything that it takes to repeat the attack, and what it gave, as JSON."""
-    return json.dumps(facts(models().specs[request.model], request, result), indent=2, allow_nan=False)
+    return json.dumps(facts(spec, request, result), indent=2, allow_nan=False)
 
 
 def facts(spec: ModelSpec, request: Request, result: AttackResult) -> dict[str, Any]:

@@ -173,9 +173,10 @@ def take_away(run: AttackRun) -> None:
     """The result as files, and whether the attack survives in them."""
     assert run.result is not None
     request, result, name = run.request, run.result, downloads.file_name(run.request)
+    spec = models().specs[request.model]
     st.subheader("Take it with you")
     png, npz, record, html = st.columns(4)
-    text = partial(exports.record, request, result)  # like all of them made when it is asked for
+    text = partial(exports.record, spec, request, result)  # like all of them made when it is asked for
     # A click does not draw the page again: a second one meanwhile would ask for a file of the page before.
     here: dict[str, Any] = {"on_click": "ignore", "width": "stretch"}
     record.download_button("Record (JSON)", text, f"{name}.json", "application/json", **here)
@@ -183,7 +184,7 @@ def take_away(run: AttackRun) -> None:
         st.caption("The picture can be saved as soon as the network is loaded.")
         return
     files = downloads.files(request, result)
-    arrays = partial(exports.npz, request, result, files.end)
+    arrays = partial(exports.npz, spec, request, result, saved=files.end)
     npz.download_button("Arrays (NPZ)", arrays, f"{name}.npz", **here)
     png.download_button("Picture (PNG)", lambda: files.png, f"{name}.png", "image/png", **here)
     page = partial(downloads.html, request, result, files, downloads.credit(request))

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -52,13 +50,6 @@ ATTACKS = brief(
     40, **PATHS, refined={"steps": 60}, alma={"steps": 60}, cw={"searches": 3, "steps": 20}, fab={"steps": 10},
     lots={"pool": POOL},
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _models_of_this_file() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exports, "models", lambda: SimpleNamespace(specs=SPECS))
-        yield
 
 
 @cache
@@ -113,7 +104,7 @@ def test_all_that_is_said_of_a_result_is_what_the_decoder_reads_in_its_image(
     for told in (result, stored):
         says_in_the_player(spec, request, told, truth)
         says_in_curves(spec, request, told)
-        says_in_the_arrays(request, told, truth)
+        says_in_the_arrays(spec, request, told, truth)
         if told.steps:
             says_in_the_report(spec, request, told, truth)
     assert stored.update == result.update
@@ -150,8 +141,8 @@ def says_in_curves(spec: ModelSpec, request: Request, result: AttackResult) -> N
     assert dict(drawn.distance)[result.update] == pytest.approx(result.distortion.l2, rel=1e-4)
 
 
-def says_in_the_arrays(request: Request, result: AttackResult, truth: Any) -> None:
-    with np.load(io.BytesIO(exports.npz(request, result, result)), allow_pickle=False) as arrays:
+def says_in_the_arrays(spec: ModelSpec, request: Request, result: AttackResult, truth: Any) -> None:
+    with np.load(io.BytesIO(exports.npz(spec, request, result, saved=result)), allow_pickle=False) as arrays:
         np.testing.assert_array_equal(arrays["decoded"], truth)
         np.testing.assert_array_equal(arrays["image"], result.image)
         np.testing.assert_array_equal(arrays["logits"], result.logits)

@@ -128,7 +128,9 @@ def check_success(at: Page) -> AttackResult:
     wanted = np.array(request.target)
     np.testing.assert_array_equal(model.encoding.decode(z).cpu().numpy(), wanted)
     np.testing.assert_array_equal(result.decoded, wanted)
-    with np.load(io.BytesIO(exports.npz(request, result, downloads.files(request, result).end))) as stored:
+    with np.load(
+        io.BytesIO(exports.npz(model.spec, request, result, saved=downloads.files(request, result).end))
+    ) as stored:
         np.testing.assert_array_equal(stored["image"], result.image)
         np.testing.assert_array_equal(stored["target"], wanted)
     assert at.success[0].value.startswith("The result reads as")

@@ -41,14 +41,14 @@ def test_the_files_hold_the_attack_and_the_verdicts_are_true(imagenet: Page) -> 
     assert (png.format, png.mode, png.size) == ("PNG", "RGB", (384, 256))
     np.testing.assert_array_equal(preprocessing(png), eight_bits(files.end))
 
-    with np.load(io.BytesIO(exports.npz(request, result, files.end))) as stored:
+    with np.load(io.BytesIO(exports.npz(MODELS[ONE_HOT], request, result, saved=files.end))) as stored:
         for array in ("original", "logits", "logits_before", "decoded", "decoded_before"):
             np.testing.assert_array_equal(stored[array], getattr(result, array))
         np.testing.assert_array_equal(stored["picture"], eight_bits(files.end))
         told = json.loads(str(stored["header"]))
     assert (told["reason"], told["success"], told["distortion"]) == (result.reason, True, asdict(result.distortion))
 
-    record = json.loads(exports.record(request, result))
+    record = json.loads(exports.record(MODELS[request.model], request, result))
     assert record["request"] == {
         "model": ONE_HOT,
         "photo": sample("cat").digest,
@@ -105,6 +105,6 @@ def test_it_is_said_when_no_picture_of_8_bits_was_found(signs: Page, monkeypatch
 def test_the_record_of_an_attack_names_the_weights_of_its_own_model(signs: Page) -> None:
     signs.press("Run").settle()
     request, result = signs.shown().request, check_success(signs)
-    record = json.loads(exports.record(request, result))
+    record = json.loads(exports.record(MODELS[request.model], request, result))
     assert record["weights_sha256"] == sha256((registry.WEIGHTS / f"{SIGNS}.safetensors").read_bytes()).hexdigest()
     assert record["target_names"] == record["names"] == "stop"

@@ -50,7 +50,7 @@ def check(at: Page, target: Any) -> None:
     again, stored = unpack(pack(request, result))
     assert again == request
     np.testing.assert_array_equal(stored.target, result.target)
-    assert json.loads(exports.record(request, result))["target_names"] == ENCODING.wish(target)
+    assert json.loads(exports.record(MODELS[request.model], request, result))["target_names"] == ENCODING.wish(target)
     page = downloads.html(request, result, downloads.files(request, result), "a sign")
     assert ENCODING.wish(target) in page
     assert all(f">{word}<" in page for word in ENCODING.wishes_in_words(target) if word)
