@@ -28,7 +28,7 @@ from ui.parts.reopening import reopen
 from ui.parts.scene import POLL, set_scene, wait_for
 from ui.shell.address import arrive, publish
 from ui.shell.frame import framed
-from ui.shell.session import prefer, running, session
+from ui.shell.session import all_contenders, prefer, running, session
 
 ANSWER = 3.0  # seconds that Stop waits for the end of an iteration
 
@@ -110,10 +110,8 @@ def show(
 
 def contender(request: Request) -> Contender | None:
     """The attack that answers a request once it has ended: this session's, a stored one, or the one that ships."""
-    run = session().lasting.bouts.get(request)
-    if run is None:
-        return session().lasting.reopened.get(request) or example_comparison().get(request)
-    return Contender(request, run.result) if run.result else None
+    shipped = None if request in session().lasting.bouts else example_comparison().get(request)
+    return all_contenders().get(request) or shipped
 
 
 def transport(

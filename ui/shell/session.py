@@ -221,12 +221,17 @@ def last_run(model: str, photo: str, target: Target) -> AttackRun | None:
     return found[-1] if found else None
 
 
-def rivals(model: str, photo: str, target: Target) -> list[Contender]:
-    """The attacks of the page Compare on a photo towards a target that have ended."""
+def all_contenders() -> dict[Request, Contender]:
+    """The attacks of the page Compare that have ended, stored ones only while this session does not run them anew."""
     lasting = session().lasting
-    ended = {request: Contender(request, run.result) for request, run in lasting.bouts.items() if run.result}
-    asked, every = (model, photo, target), (lasting.reopened | ended).values()
-    return [each for each in every if (each.request.model, each.request.photo, each.request.target) == asked]
+    stored = {request: each for request, each in lasting.reopened.items() if request not in lasting.bouts}
+    return stored | {request: Contender(request, run.result) for request, run in lasting.bouts.items() if run.result}
+
+
+def rivals(model: str, photo: str, target: Target) -> list[Contender]:
+    """Those of them on a photo towards a target."""
+    asked = [(each, each.request) for each in all_contenders().values()]
+    return [each for each, its in asked if (its.model, its.photo, its.target) == (model, photo, target)]
 
 
 def remember(run: AttackRun) -> None:
