@@ -80,6 +80,8 @@ def report(
             "and of the competitors that bind, and the largest. The others are left free: held as r′ has them, they "
             "could only make it dearer."
         )
+    if run and len(steps) < (updates := run.trace.number.max(initial=0)):
+        st.caption(f"Of the last attack {len(steps)} of {updates:.0f} updates were kept: its path has no others.")
     views.cost_table(spec.encoding, measured, steps)
     st.caption(
         "A pixel runs from 0 to 1; lengths of perturbations are L2. The linear model, z + Jδ, is true near the photo "

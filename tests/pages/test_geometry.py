@@ -97,8 +97,20 @@ def test_the_example_shows_its_costs_and_the_path_of_its_attack() -> None:
     last = rows["‖δ‖ of the last attack, new gradients at each step"]
     assert last == ["", f"{run.result.distortion.l2:.3f}", ""]
     plane = charts(at)[0]
-    assert len(trace(plane, "path of the last attack")["customdata"]["bdata"]) > 0
+    assert trace(plane, "path of the last attack")["customdata"] == list(range(len(run.result.steps) + 1))
+    assert not at.says("its path has no others")
     assert at.says(f"rank {space.rank}")
+
+
+def test_of_an_attack_whose_updates_were_not_all_kept_those_that_were_have_their_own_numbers() -> None:
+    at, run = Page("geometry"), example()
+    assert run.result is not None
+    kept = run.result.steps[2::3]
+    thin = AttackRun.finished(run.request, replace(run.result, steps=kept))
+    session_of(at).lasting.runs[run.request] = thin
+    plane = charts(at.settle())[0]
+    assert trace(plane, "path of the last attack")["customdata"] == [0, *(step.number for step in kept)]
+    assert at.says(f"Of the last attack {len(kept)} of {len(run.result.steps)} updates were kept")
 
 
 def test_the_paths_of_attacks_that_were_compared_are_in_one_picture() -> None:
@@ -112,6 +124,10 @@ def test_the_paths_of_attacks_that_were_compared_are_in_one_picture() -> None:
     names = [each.get("name") for each in plane["data"]]
     assert [name for name in names if name in ("Refined", "DDN", "JMA")] == ["Refined", "DDN", "JMA"]
     assert at.says("Thin lines are the paths of the attacks that you have compared")
+    anew = AttackRun(shipped[2].request, np.zeros((8, 8, 3), np.uint8))
+    session_of(at).lasting.bouts[anew.request] = anew
+    names = [each.get("name") for each in charts(at.run().settle())[0]["data"]]
+    assert [name for name in names if name in ("Refined", "DDN", "JMA")] == ["Refined", "JMA"]
 
 
 def test_a_point_of_ones_own_has_its_price() -> None:

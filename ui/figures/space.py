@@ -46,7 +46,9 @@ class Shown:
     landed: tuple[Floats, Floats] | tuple[()]
     """Where the real network ends after the full step to r', and to r*; empty to leave that out."""
     path: Floats = field(default_factory=lambda: np.empty((0, 2)))
-    """(v, s) where an attack was after each update, from z."""
+    """(v, s) where an attack was after each update that is kept, from z."""
+    updates: Sequence[int] = (0,)
+    """The v numbers of these updates; 0 for z."""
     rivals: Mapping[str, Floats] = field(default_factory=dict)
     """The same of each attack of a comparison, by its name."""
     free: NDArray[np.float64] | None = None
@@ -78,7 +80,7 @@ def plane(section: Section, shown: Shown) -> go.Figure:
         figure.add_scatter(
             x=shown.path[:, 0], y=shown.path[:, 1], mode="lines+markers", name="path of the last attack",
             line={"color": GREEN, "width": 2}, marker={"size": 6, "symbol": "triangle-up"},
-            customdata=np.arange(len(shown.path)), unselected={"marker": {"opacity": 1}},
+            customdata=list(shown.updates), unselected={"marker": {"opacity": 1}},
             hovertemplate="update %{customdata}: (%{x:.2f}, %{y:.2f})<extra>attack</extra>",
         )  # fmt: skip
     for (name, path), colour in zip(shown.rivals.items(), cycle(COLOURS), strict=False):
@@ -376,15 +378,17 @@ def codewords(rows: dict[str, Floats]) -> go.Figure:
     return figure
 
 
-def codeword_distances(distances: Floats, names: Sequence[str], before: int, target: int) -> go.Figure:
-    """Distances (v, l) in bits to the codewords of l classes, at the original and after each update."""
+def codeword_distances(
+    updates: Sequence[int], distances: Floats, names: Sequence[str], *, before: int, target: int
+) -> go.Figure:
+    """Distances (v, l) in bits to the codewords of l classes, after updates of these v numbers; 0 is the original."""
     figure = blank()
     order = [i for i in range(len(names)) if i not in (before, target)] + [before, target]
     lines = {before: (BLUE, 3, "dash"), target: (ORANGE, 4, "solid")}
     for i in order:
         colour, width, dash = lines.get(i, (GREY, 1, "solid"))
         figure.add_scatter(
-            x=np.arange(len(distances)), y=distances[:, i], mode="lines",
+            x=list(updates), y=distances[:, i], mode="lines",
             line={"color": colour, "width": width, "dash": dash}, showlegend=i in lines, name=in_chart(names[i]),
             hovertemplate=f"%{{y:.2f}} bits, update %{{x}}<extra>{in_chart(names[i])}</extra>",
         )  # fmt: skip

@@ -82,6 +82,11 @@ def _ratio(nearest: float, cheapest: float) -> str:
     return f"**{nearest / cheapest:.2f}**" if np.isfinite([nearest, cheapest]).all() else ""
 
 
+def finite(steps: Sequence[Step]) -> list[Step]:
+    """Those with a place in logit space."""
+    return [step for step in steps if np.isfinite(step.logits).all()]
+
+
 def shown(
     encoding: Encoding,
     measured: Measured,
@@ -98,8 +103,7 @@ def shown(
     every = encoding.constraint_names(target)
 
     def path(steps: Sequence[Step]) -> Floats:
-        finite = (step.logits[space.index] for step in steps if np.isfinite(step.logits).all())
-        walked: Floats = section.coordinates(np.array([space.z, *finite]))
+        walked: Floats = section.coordinates(np.array([space.z, *(step.logits[space.index] for step in finite(steps))]))
         return walked
 
     return figures.Shown(
@@ -111,6 +115,7 @@ def shown(
             section.coordinates(measured.cheapest.logits[space.index]),
         ),
         path=path(steps),
+        updates=[0, *(step.number for step in finite(steps))],
         rivals={
             name: path(each.result.steps)
             for name, each in zip(called([each.request.settings for each in rivals]), rivals, strict=True)
@@ -217,7 +222,10 @@ def codewords(encoding: ECOC, now: Prediction, target: Target, steps: Sequence[S
         return
     walked = np.array([now.logits, *(step.logits for step in steps)])
     distances = soft_distances(encoding, walked)
-    figure = figures.codeword_distances(distances, encoding.labels, int(now.decoded), int(wanted))
+    updates = [0, *(step.number for step in steps)]
+    figure = figures.codeword_distances(
+        updates, distances, encoding.labels, before=int(now.decoded), target=int(wanted)
+    )
     st.plotly_chart(figure, key="distances")
     st.caption(
         "Bits are squashed by tanh to −1 … 1. A line is a class; the lowest is what the network says. Grey lines are "

@@ -47,12 +47,13 @@ def test_a_plane_shows_both_points_with_circle_and_ellipse_on_equal_scales(measu
     space, section = measured.space, section_through_points(measured.space)
     path, free = np.array([[0.0, 0.0], [0.2, 0.4]]), np.array([0.1, 0.3])
     rivals = {"DDN": path + 1, "a<b": path - 1}
-    figure = figures.plane(section, shown(section, measured, path=path, free=free, rivals=rivals))
+    figure = figures.plane(section, shown(section, measured, path=path, updates=[0, 7], free=free, rivals=rivals))
     radius = np.linalg.norm(space.nearest.logits - space.z)
     np.testing.assert_allclose(points(named(figure, NEAREST)), [[0, radius]], atol=1e-9)
     np.testing.assert_allclose(points(named(figure, CHEAPEST)), [section.cheapest])
     np.testing.assert_allclose(points(named(figure, "your point")), [free])
     np.testing.assert_allclose(points(named(figure, "path of the last attack")), path)
+    assert list(named(figure, "path of the last attack").customdata) == [0, 7]
     np.testing.assert_allclose(points(named(figure, "DDN")), path + 1)
     np.testing.assert_allclose(points(named(figure, "a&lt;b")), path - 1)
     np.testing.assert_allclose(np.linalg.norm(points(named(figure, "equal distance")), axis=1), radius)
@@ -162,10 +163,11 @@ def test_codewords_and_distances_in_bits() -> None:
     saturated = 50.0 * code[[3, 5]]
     distances = soft_distances(spec.encoding, saturated)
     np.testing.assert_allclose(distances, [(code != code[i]).sum(1) for i in (3, 5)], atol=1e-9)
-    figure = figures.codeword_distances(distances, spec.encoding.labels, before=3, target=5)
+    figure = figures.codeword_distances([0, 9], distances, spec.encoding.labels, before=3, target=5)
     assert len(figure.data) == 10
     before, target = figure.data[-2:]
     assert (before.line.color, target.line.color) == (BLUE, ORANGE)
+    assert list(target.x) == [0, 9]
     np.testing.assert_allclose(target.y, [(code[3] != code[5]).sum(), 0], atol=1e-9)
     (bits,) = figures.codewords({"now": np.tanh(saturated[0]), "wanted": code[5].astype(float)}).data
     assert list(bits.y) == ["now", "wanted"]
