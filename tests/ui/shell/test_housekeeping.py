@@ -10,13 +10,17 @@ from weakref import ref
 
 import numpy as np
 import pytest
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.state import SafeSessionState, SessionState
+from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 
 from lab.request import Request, Settings
 from lab.runs.attack_run import AttackRun
 from ui.shell import housekeeping as module
 from ui.shell.housekeeping import GONE, REST, Housekeeping, Tab, give_back
 from ui.shell.session import KEY, Lasting, Session
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
 class Run(AttackRun):
@@ -138,11 +142,32 @@ def test_a_connection_that_ends_a_moment_later_is_waited_for(monkeypatch: pytest
     housekeeping.wait_for("made up", everybody)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_freed_memory_goes_back_to_the_system() -> None:
-    def resident() -> int:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+def resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
+
+@linux
+def test_the_uploads_of_a_closed_tab_leave_streamlits_own_keeping_and_the_memory() -> None:
+    """No stand-in: the files are where the server has them, and another tab's stay."""
+    keeper = MemoryUploadedFileManager("/upload")
+    for session in ("closed", "open"):
+        keeper.add_file(session, UploadedFileRec("photo", "photo.tif", "image/tiff", b"x" * 60_000_000))
+    housekeeping = Housekeeping(keeper.remove_session_files)
+    for session in ("closed", "open"):
+        housekeeping.enter(opened(session), "", everybody)
+    full = resident()
+    for now in (0.0, GONE, GONE + 1):
+        assert keeper.get_files("closed", ["photo"])
+        housekeeping.tidy(lambda session: session == "open", now)
+    give_back()
+    assert full - resident() > 50e6
+    assert not keeper.get_files("closed", ["photo"])
+    (left,) = keeper.get_files("open", ["photo"])
+    assert len(left.data) == 60_000_000
+
+
+@linux
+def test_freed_memory_goes_back_to_the_system() -> None:
     small = [bytearray(100_000) for _ in range(1000)]  # below the size from which glibc maps each by itself
     top = bytearray(100_000)  # above them in the heap, so that they are not given back when they are freed
     full = resident()
