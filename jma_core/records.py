@@ -57,6 +57,7 @@ class StopReason(StrEnum):
     OUT_OF_MEMORY = "out of memory"
 
 
+REACHED = "The decoder reads the target labels."
 ZERO_GRADIENT = "The network's gradient is zero here: no small change has an effect."
 
 
@@ -227,6 +228,11 @@ class AttackResult:
     """The scalars of all updates."""
     steps: tuple[Step, ...]
     """All of them, or up to 256 evenly spread ones of a longer attack, and with them the last and the best."""
+
+    @property
+    def besides(self) -> str:
+        """What ``detail`` says beyond that the target was reached: that the time was up, say. Empty if that is all."""
+        return self.detail.removeprefix(REACHED).strip()
 
     @property
     def best(self) -> Step | None:

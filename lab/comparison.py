@@ -298,12 +298,13 @@ def best(contenders: Sequence[Contender]) -> Contender:
 
 
 def verdict(spec: ModelSpec, names: Sequence[str], contenders: Sequence[Contender]) -> list[str]:
-    """Who came nearest, who was first, and who failed on which constraint; a sentence each."""
+    """Who came nearest, who was first, what else is to be said of who got there, and who failed on which constraint."""
     every = list(zip(names, contenders, strict=True))
     reached = [(name, each) for name, each in every if each.result.success]
     missed = [failure(spec, name, each) for name, each in every if not each.result.success]
     said = [nearest(reached), first(reached)] if reached else ["No attack has reached the target."]
-    return [sentence for sentence in (*said, *missed) if sentence]
+    besides = [f"{name}: {each.result.besides}" for name, each in reached if each.result.besides]
+    return [sentence for sentence in (*said, *besides, *missed) if sentence]
 
 
 def nearest(reached: Sequence[tuple[str, Contender]]) -> str:
@@ -332,10 +333,10 @@ def failure(spec: ModelSpec, name: str, contender: Contender) -> str:
     encoding, asked, result = spec.encoding, contender.request, contender.result
     values = encoding.margins(result.logits, asked.target)
     if not np.isfinite(values).all():
-        return f"{name} failed ({result.reason}): not all of its logits are finite."
+        return f"{name} failed: not all of its logits are finite. {result.detail}"
     worst, short = int(values.argmin()), int((values <= 0).sum())
     constraint = encoding.constraint_names(asked.target)[worst]
     return (
-        f"{name} failed ({result.reason}): at its best image {short} of {len(values)} constraints do not hold, "
-        f"{constraint} the least, by {-values[worst]:.2g} {encoding.unit}."
+        f"{name} failed: at its best image {short} of {len(values)} constraints do not hold, "
+        f"{constraint} the least, by {-values[worst]:.2g} {encoding.unit}. {result.detail}"
     )

@@ -159,14 +159,15 @@ def measured(run: AttackRun | None, moment: moments.Moment) -> str:
 
 
 def summary(run: AttackRun) -> str:
-    """A successful attack in two sentences: what it ended with, and what all of it took."""
+    """A successful attack in sentences: what it ended with, what all of it took, and what else is to be said of it."""
     result = run.result
     assert result is not None
     read, passes = models().specs[run.request.model].encoding.names(result.decoded), result.backward
-    return (
+    said = (
         f"The result reads as **{plain(read)}**: update {result.update}, at L2 {result.distortion.l2:.3f}. In all it "
         f"took {run.steps[-1].number} updates, {passes} backward pass{'es' * (passes != 1)} and {result.seconds:.1f} s."
     )
+    return f"{said} {plain(result.besides)}".rstrip()
 
 
 def take_away(run: AttackRun) -> None:

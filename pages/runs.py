@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 import streamlit as st
 
-from jma_core.records import AttackResult
+from jma_core.records import AttackResult, StopReason
 from lab.archive import OtherVersion
 from lab.curves import curves, distance, left_out, over_passes
 from lab.intake import MOST_BYTES, Refused, take_in
@@ -134,9 +134,10 @@ def outcome(row: Row) -> str:
     """What a run gave, and when."""
     if row.attacks:
         return f"{plain(row.reason)} {plain(row.title)}. {when(row)}."
-    reached = "reached" if row.success else f"missed **{plain(row.wanted)}** ({row.reason})"
+    ended = f" ({row.reason})" * (row.reason != StopReason.SUCCESS)
+    reached = "reached" if row.success else f"missed **{plain(row.wanted)}**"
     passes = f"{row.backward} backward pass{'es' * (row.backward != 1)}"
-    return f"Target {reached}. L2 {row.l2:.3f}, {passes}, {row.seconds:.1f} s. {plain(row.title)}. {when(row)}."
+    return f"Target {reached}{ended}. L2 {row.l2:.3f}, {passes}, {row.seconds:.1f} s. {plain(row.title)}. {when(row)}."
 
 
 def when(row: Row) -> str:
@@ -207,7 +208,7 @@ def facts(row: Row, request: Request, result: AttackResult) -> dict[str, str]:
         "Before": row.before,
         "Wanted": row.wanted,
         "Reached": row.after,
-        "Target": "reached" if row.success else f"missed ({row.reason})",
+        "Target": f"{'reached' if row.success else 'missed'}. {result.besides}".strip(),
         "L2": f"{size.l2:.3f}",
         "L∞": f"{size.linf:.4f}",
         "L0": f"{size.l0} of {result.original.size} values",

@@ -17,13 +17,13 @@ from jma_core.encodings import Constraints, Encoding, Target, asked
 from jma_core.linearise import Linearisation, Solution
 from jma_core.metrics import distortion
 from jma_core.network import Classifier, Network, never
-from jma_core.records import ZERO_GRADIENT, AttackResult, Halt, History, Phase, Step, StopReason
+from jma_core.records import REACHED, ZERO_GRADIENT, AttackResult, Halt, History, Phase, Step, StopReason
 
 Attack = Generator[Step, None, AttackResult]
 Ending = tuple[StopReason, str]
 Walk = Generator[Step, None, Ending]
 """The body of an attack: its steps, and how it ends."""
-SUCCESS: Ending = (StopReason.SUCCESS, "The decoder reads the target labels.")
+SUCCESS: Ending = (StopReason.SUCCESS, REACHED)
 KEPT = 256
 ORDERS = {Norm.L2: 2, Norm.LINF: math.inf, Norm.L0: 0}
 """As torch counts norms."""

@@ -92,7 +92,7 @@ def report(
         before=before,
         wanted=wanted,
         after=spec.encoding.names(result.decoded),
-        outcome="The target was reached." if result.success else f"The target was not reached. {result.detail}",
+        outcome=f"The target was {'reached' if result.success else 'not reached'}. {result.besides}".strip(),
         pictures=_pictures(spec, request, result, files.end),
         story=story(spec, request, result.original, result.steps, result),
         way=_way(spec.encoding, request.target, result),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jma_core.metrics import distortion
-from jma_core.records import AttackResult, StopReason, Trace
+from jma_core.records import REACHED, AttackResult, StopReason, Trace
 from lab.comparison import (
     COLUMNS,
     Contender,
@@ -51,7 +51,13 @@ def trace(*rows: tuple[bool, float, int, int]) -> Trace:
 
 
 def contender(
-    logits: Any, moved: float = 0.1, *, attack: str = "ddn", saved: Saved | None = None, past: Trace | None = None
+    logits: Any,
+    moved: float = 0.1,
+    *,
+    attack: str = "ddn",
+    saved: Saved | None = None,
+    past: Trace | None = None,
+    detail: str = REACHED,
 ) -> Contender:
     """An attack that has changed one channel of the picture by so much, with these logits at the end."""
     image = GREY.copy()
@@ -62,7 +68,7 @@ def contender(
     right = (decoded == wanted)[wanted >= 0]
     result = AttackResult(
         original=GREY, image=image, update=1, last=image, target=wanted, decoded_before=BEFORE > 0, decoded=decoded,
-        success=bool(right.all()), reason=StopReason.SUCCESS if right.all() else StopReason.ITERATIONS, detail="Done.",
+        success=bool(right.all()), reason=StopReason.SUCCESS if right.all() else StopReason.ITERATIONS, detail=detail,
         logits_before=BEFORE, logits=z, fraction_right=float(right.mean()), distortion=distortion(GREY, image), n_it=2,
         forward=7, backward=5, seconds=1.5, curve=np.empty((0, 2)), trace=past or trace((True, 1.2, 3, 2)), steps=(),
     )  # fmt: skip
@@ -169,13 +175,20 @@ def test_angles_between_perturbations() -> None:
 
 def test_in_words_who_came_nearest_who_was_first_and_who_failed_on_what() -> None:
     early, late = trace((True, 5.0, 2, 1)), trace((False, 0.1, 2, 2), (True, 0.6, 4, 4))
-    every = [contender(HIT, past=early), contender(HIT, 0.05, past=late), contender(MISS)]
+    every = [contender(HIT, past=early), contender(HIT, 0.05, past=late), contender(MISS, detail="It got tired.")]
     assert verdict(SPEC, ["A", "B", "C"], every) == [
         "B came nearest, at L2 0.600 for 12 passes; A is next, at 1.200 (100.0 % farther).",
         "A was first to be read as wanted, after 3 passes, then at L2 5.000.",
-        "C failed (iteration cap): at its best image 2 of 3 constraints do not hold, sky the least, by 2 logits.",
+        "C failed: at its best image 2 of 3 constraints do not hold, sky the least, by 2 logits. It got tired.",
     ]
     assert verdict(SPEC, ["A"], [contender(HIT, past=early)])[0] == "A came nearest, at L2 1.200 for 12 passes."
     assert verdict(SPEC, ["C"], [contender(MISS)])[0] == "No attack has reached the target."
-    odd = verdict(SPEC, ["C"], [contender([np.nan, 1.0, 1.0, 1.0])])[1]
-    assert odd == "C failed (iteration cap): not all of its logits are finite."
+    odd = verdict(SPEC, ["C"], [contender([np.nan, 1.0, 1.0, 1.0], detail="So it ends.")])[1]
+    assert odd == "C failed: not all of its logits are finite. So it ends."
+
+
+@pytest.mark.parametrize("detail", ["The time cap of 3 s was reached.", f"{REACHED} Its goal was made up."])
+def test_what_else_is_to_be_said_of_who_got_there_is_said(detail: str) -> None:
+    said = verdict(SPEC, ["A", "B"], [contender(HIT), contender(HIT, 0.05, detail=detail)])
+    assert said[-1] == f"B: {detail.removeprefix(REACHED).strip()}"
+    assert len(said) == 3

@@ -52,7 +52,7 @@ def test_attacks_run_one_after_another_with_their_settings_and_are_compared(ran:
     assert [each.success for each in results.values()] == [True, True, False]
     best = min(("DDN", "FMN"), key=lambda name: results[name].distortion.l2)
     assert ran.says(f"{best} came nearest, at L2 {results[best].distortion.l2:.3f}")
-    assert ran.says("PGD failed ")
+    assert ran.says("PGD failed: at its best image ")
     frame = ran.dataframe[0].value
     assert frame["Attack"].tolist() == list(results)
     assert frame.columns.tolist() == ["Attack", *(column.title for column in COLUMNS)]

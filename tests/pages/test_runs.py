@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jma_core.records import FREE
+from jma_core.records import FREE, StopReason
 from lab.archive import unpack
 from lab.comparison import Contender, called
 from lab.markup import plain
@@ -141,6 +141,21 @@ def test_attacks_that_have_ended_are_listed_the_newest_first(attack: Callable[..
     assert missed.startswith("Target missed **stop** (iteration cap). L2 ")
     assert MODELS[SIGNS].title in reached
     assert "UTC" in reached
+
+
+def test_of_an_attack_that_was_stopped_after_its_first_hit_both_are_said(kept: Store) -> None:
+    request, result = unpack((ROOT / "tests/cases/runs/lazy-ecoc.npz").read_bytes())
+    assert result.success
+    late = replace(result, reason=StopReason.TIME, detail="The time cap of 3 s was reached.")
+    for each in (result, late):
+        kept.add(MODELS[request.model], request, each)
+    at = press(press(open_page(), "compare-1"), "compare-2")
+    assert [each.value.split(" L2")[0] for each in at.caption if each.value.startswith("Target")] == [
+        "Target reached (time cap).",
+        "Target reached.",
+    ]
+    table = at.table[0].value.set_index("measure")
+    assert table.loc["Target"].tolist() == ["reached.", r"reached. The time cap of 3 s was reached."]
 
 
 def test_an_attack_that_was_reset_or_broke_off_is_not_stored(

@@ -9,6 +9,7 @@ import io
 import json
 from datetime import UTC, datetime
 from functools import cache
+from html import unescape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -147,7 +148,7 @@ def says_in_the_arrays(spec: ModelSpec, request: Request, result: AttackResult, 
         np.testing.assert_array_equal(arrays["image"], result.image)
         np.testing.assert_array_equal(arrays["logits"], result.logits)
         told = json.loads(str(arrays["header"]))
-    assert (told["success"], told["n_it"]) == (result.success, result.n_it)
+    assert (told["success"], told["n_it"], told["detail"]) == (result.success, result.n_it, result.detail)
     assert told["distortion"]["l2"] == pytest.approx(result.distortion.l2)
 
 
@@ -158,3 +159,4 @@ def says_in_the_report(spec: ModelSpec, request: Request, result: AttackResult, 
     page = report(spec, request, result, files, "a photo", facts, datetime(2026, 1, 2, tzinfo=UTC))
     assert f"Reads as <strong>{spec.encoding.names(truth)}</strong> now" in page
     assert f"{result.distortion.l2:.4f}" in page
+    assert result.besides in unescape(page)

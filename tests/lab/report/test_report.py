@@ -15,7 +15,7 @@ from jinja2 import UndefinedError
 from PIL import Image
 
 from jma_core.metrics import distortion
-from jma_core.records import AttackResult
+from jma_core.records import REACHED, AttackResult
 from lab import exports
 from lab.photos.samples import samples
 from lab.pictures import perturbation_map, to_picture
@@ -211,6 +211,17 @@ def test_of_a_long_attack_it_says_what_was_left_out_and_draws_the_curves_whole(
     assert "Pictures of 3 of 14 updates were kept; the curves have all of them." in " ".join(tree.said("p"))
     worst = next(str(each["points"]) for each in tree.attributes("polyline") if each["class"] == "main")
     assert len(worst.split()) == 15
+
+
+def test_what_is_to_be_said_of_a_result_beside_its_success_is_said(example: tuple[Request, AttackResult]) -> None:
+    request, result = example
+    for detail, said in (
+        (REACHED, "The target was reached."),
+        (f"{REACHED} Its goal was made up.", "The target was reached. Its goal was made up."),
+        ("The time cap of 3 s was reached.", "The target was reached. The time cap of 3 s was reached."),
+    ):
+        tree = Tree(page(request, replace(result, detail=detail), MODELS[request.model]))
+        assert f" now. {said}" in tree.said("p")
 
 
 def test_a_small_picture_keeps_its_pixels_and_a_class_its_row(finished: AttackResult) -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from jma_core.records import REACHED
+from lab.markup import plain
 from lab.request import OFFERED, Settings
 from lab.runs import launch
+from lab.runs.attack_run import AttackRun
 from lab.story import story
 from models.registry import DEFAULT, MODELS
 from tests.pages.attack_lab.driving import ONE_HOT, SIGNS, check_success
 from tests.pages.page import Page, came_true
+from tests.sessions import session_of
 
 
 def test_every_setting_reaches_the_attack(lab: Page, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,6 +80,19 @@ def test_most_seconds_ends_an_attack_of_the_published_kind_too(imagenet: Page) -
     attack = lab.shown()
     assert came_true(15, lambda: attack.ended), "it goes on long after its second"
     assert lab.settle().says("The time cap of 1 s was reached.")
+
+
+def test_what_else_is_to_be_said_of_a_success_and_which_pictures_were_dropped(lab: Page) -> None:
+    shown = lab.shown()
+    assert shown.result is not None
+    updates = len(shown.result.steps)
+    assert not lab.says("updates were kept")
+    assert lab.success[0].value.endswith(f"{shown.result.seconds:.1f} s.")
+    thin = replace(shown.result, steps=shown.result.steps[1::3], detail=f"{REACHED} Its goal was made_up.")
+    session_of(lab).lasting.runs[shown.request] = AttackRun.finished(shown.request, thin)
+    lab.run()
+    assert lab.success[0].value.endswith(f"s. {plain('Its goal was made_up.')}")
+    assert lab.says(f"Pictures of {len(thin.steps)} of {updates} updates were kept; the curves have all of them.")
 
 
 @pytest.mark.parametrize("name", OFFERED)
