@@ -220,7 +220,7 @@ def compute(sweep: Sweep, table: Table, model: str, budget: Budget) -> None:
 
     work = Worker(sweep.folder)
     for number, block in enumerate(sweep.blocks):
-        if not _wanted(block, table, model, budget):
+        if not wanted(block, table, model, budget):
             continue
         spent: list[float] = []
         per_block = sweep.shards // len(sweep.blocks)
@@ -233,7 +233,7 @@ def compute(sweep: Sweep, table: Table, model: str, budget: Budget) -> None:
             spent += [each for each in taken if each is not None]
 
 
-def _wanted(block: Block, table: Table, model: str, budget: Budget) -> bool:
+def wanted(block: Block, table: Table, model: str, budget: Budget) -> bool:
     """Whether a block is a row that the budget has room for."""
     if most(block.settings) > budget.passes:
         return False
@@ -284,7 +284,7 @@ def _part(table: Table, part: Part, model: str, results: Results | None) -> Iter
     rows = part.rows + (BESIDE if results else ())
     found = {row: _found(part, row, model, results) for row in rows}
     flips = max(found.values(), key=lambda each: int(each["n"]))["flips"]
-    about = [f"**{part.name}**"] if part.name else []
+    about = [f"**{part.name}.**"] if part.name else []
     about += [_here(table, part, model)]
     about += [f"Flips asked for, on average: {flips:.2f}."] if table.several and flips else []
     yield " ".join(about)
