@@ -15,7 +15,7 @@ import argparse
 import json
 import math
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -214,18 +214,18 @@ def most(settings: Settings) -> int:
     return settings.entry.iterations(dict(settings.own)) * (10 if settings.attack in ("lazy", "mla_lp") else 1)
 
 
-def compute(sweep: Sweep, table: Table, model: str, budget: Budget) -> None:
-    """Attack picture after picture by each attack, as the budget allows; what has been done before counts."""
+def compute(sweep: Sweep, seconds: float, wanted: Callable[[Block], bool], least: int = 1) -> None:
+    """Attack picture after picture by each attack that is wanted, until its time is spent and so many are done.
+
+    What was done before counts.
+    """
     from lab.sweep.units import Worker  # imports torch
 
-    work = Worker(sweep.folder)
+    work, per_block = Worker(sweep.folder), sweep.shards // len(sweep.blocks)
     for number, block in enumerate(sweep.blocks):
-        if not wanted(block, table, model, budget):
-            continue
         spent: list[float] = []
-        per_block = sweep.shards // len(sweep.blocks)
-        for shard in range(number * per_block, (number + 1) * per_block):
-            if sum(spent) >= budget.seconds and len(spent) >= budget.least:
+        for shard in range(number * per_block, (number + 1) * per_block if wanted(block) else 0):
+            if sum(spent) >= seconds and len(spent) >= least:
                 break
             if not sweep.path(shard).exists():
                 work(shard)
@@ -248,7 +248,7 @@ def wanted(block: Block, table: Table, model: str, budget: Budget) -> bool:
 def run(table: Table, model: str, data: Path, folder: Path, *, quick: bool, budget: Budget) -> Results:
     """Run a table on a model, or go on with it. Raises SweepError, with what to do, where that cannot be done."""
     sweep = Sweep.begin(table.plan(model, quick=quick), data.resolve(), folder.resolve())
-    compute(sweep, table, model, budget)
+    compute(sweep, budget.seconds, lambda block: wanted(block, table, model, budget), budget.least)
     return Results(folder)
 
 

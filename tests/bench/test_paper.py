@@ -182,11 +182,11 @@ def test_each_row_takes_what_its_budget_allows(
     monkeypatch.setattr(units, "Worker", Worker)
     table = TABLES["II"]
     sweep = Sweep.begin(table.plan("imagenet-onehot"), tmp_path, tmp_path / "II")
-    compute(sweep, table, "imagenet-onehot", budget)
+    compute(sweep, budget.seconds, lambda block: wanted(block, table, "imagenet-onehot", budget), budget.least)
     steps = {"lazy": 4}  # its rows
     assert Counter(name for name, number in made if number) == {k: n * steps.get(k, 1) for k, n in pictures.items()}
     before = len(made)
-    compute(sweep, table, "imagenet-onehot", budget)
+    compute(sweep, budget.seconds, lambda block: wanted(block, table, "imagenet-onehot", budget), budget.least)
     assert len(made) == before
 
 
