@@ -201,5 +201,6 @@ def test_what_was_found_with_other_weights_does_not_ship(monkeypatch: pytest.Mon
 def test_the_document_holds_what_ships() -> None:
     text = DOCUMENT.read_text("utf-8")
     assert document(text) == text
-    assert {folder.name for folder in SHIPPED.iterdir()} == {folder_of(*each) for each in RUN}
+    assert {folder.name for folder in SHIPPED.iterdir()} <= {folder_of(*each) for each in RUN}
+    assert all(shipped(table) for table in TABLES.values() if table.number not in {"X", "XI", "XII", "XIII"})
     assert sum(file.stat().st_size for file in SHIPPED.rglob("*") if file.is_file()) < 5e6
