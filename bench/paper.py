@@ -1,11 +1,12 @@
 """The paper's tables, run again: python -m bench.paper TABLE... --data DIR [--quick]; ``--all`` for all of them
 
 A table is a sweep (lab/sweep) of the attacks that the paper lists, at its settings, and of two that it does not list:
-``refined`` and DDN, with 300 gradients. Each row gets ``--seconds``, and as many pictures as it can attack in these, at
-least one: n stands in every row. Rows that may take more than ``--passes`` gradients a picture are left out. The
-sweeps lie in the folder ``--out``, and the same command with more seconds or passes goes on with them. ``--quick``
-ends each attack after 3 seconds and each row after one: all tables in under ten minutes on two cores. ``--ship`` puts
-the results under assets/paper; ``--document`` writes the tables of docs/PAPER.md from there, and runs nothing.
+``refined`` and DDN, with 300 gradients; one for each of its models that the zoo has. Each row gets ``--seconds``, and
+as many pictures as it can attack in these, at least ``--least``: n stands in every row. Rows that may take more than
+``--passes`` gradients a picture are left out. The sweeps lie in the folder ``--out``, and the same command with other
+limits goes on with them. ``--quick`` ends each attack after 3 seconds and each row after one: all tables in under ten
+minutes on two cores. ``--ship`` puts the results under assets/paper; ``--document`` writes the tables of docs/PAPER.md
+from there, and runs nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import argparse
 import json
 import math
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -25,13 +26,13 @@ import pyarrow.parquet as pq
 from scipy.stats import binomtest
 
 from lab.request import Settings
-from lab.sweep.plan import Rule, SweepError, spec_of
+from lab.sweep.plan import Block, Rule, SweepError
 from lab.sweep.report import Results
 from lab.sweep.report import Table as Figures
 from lab.sweep.statistics import Paired, paired
-from lab.sweep.store import Sweep
+from lab.sweep.store import Sweep, digest
 from models.data import CACHE
-from models.registry import ASSETS
+from models.registry import ASSETS, MODELS
 
 SHIPPED = ASSETS / "paper"
 DOCUMENT = ASSETS.parent / "docs" / "PAPER.md"
@@ -41,9 +42,9 @@ SECONDS, QUICK = 15.0, 1.0
 """For each row of a table, and with ``--quick``."""
 LIMIT = 3.0
 """Seconds of an attack on a picture, with ``--quick``."""
+LEAST = 1
+"""Pictures of each row, whatever they take."""
 PASSES = 10_000
-BESIDE = (("refined", "300 gradients"), ("DDN", "300 gradients"))
-"""Rows that the paper does not have."""
 SLOW = 5.0
 """Seconds of MLA-LP, which solves linear programs, on a picture: in place of the paper's hour."""
 
@@ -58,12 +59,20 @@ class Row:
     """As published; none for a row that is only ours."""
 
 
+BESIDE = (Row("refined", "300 gradients"), Row("DDN", "300 gradients"))
+"""Rows that the paper does not have."""
+
+
 @dataclass(frozen=True)
 class Part:
-    """Rows on one network and one sort of targets."""
+    """Rows on one sort of targets."""
 
     name: str
     rows: tuple[Row, ...]
+    models: tuple[str, ...]
+    """What it is run on: those of these that the zoo has."""
+    rule: dict[str, Any]
+    """How its targets are drawn."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +84,11 @@ class Table:
     theirs: str
     columns: tuple[str, ...]
     parts: tuple[Part, ...]
-    model: str = ""
-    """"": it is not run,"""
     why: str = ""
-    """and why."""
-    rules: tuple[dict[str, Any], ...] = ()
-    """How each part's targets are drawn."""
+    """Why it is not run on a model that the zoo does not have."""
+    right: bool = True
+    """Whether pictures are skipped that the model does not read as they are labelled."""
+    seed: int = 0
     limit: float = math.inf
     """Seconds of an attack on a picture; infinity where pictures are attacked in batches."""
     reference: str = ""
@@ -92,32 +100,45 @@ class Table:
         """Whether it is about several labels."""
         return "bASR" in self.columns
 
-    def settings(self, row: Row) -> dict[str, Any]:
-        """A row's attack as plans have it, without a limit of its time."""
-        numbers = [float(each) for each in row.parameters.split(",")] if row.figures else []
-        return _attack(row.attack, numbers, several=self.several, ecoc="ecoc" in self.model)
+    @property
+    def models(self) -> tuple[str, ...]:
+        """What it is run on."""
+        return tuple(dict.fromkeys(model for part in self.parts for model in part.models if model in MODELS))
 
-    def plan(self, *, quick: bool = False) -> dict[str, Any]:
-        """For Sweep.begin; relative to the folder of the image sets. Raises ValueError where it is not run."""
-        if not self.model:
-            raise ValueError(f"expected a table that is run here, got {self.number}: {self.why}")
+    def rows(self, model: str) -> list[tuple[Part, Row]]:
+        """All that are run on a model."""
+        return [(part, row) for part in self.parts if model in part.models for row in (*part.rows, *BESIDE)]
+
+    def plan(self, model: str, *, quick: bool = False) -> dict[str, Any]:
+        """For Sweep.begin; relative to the folder of the image sets."""
         limit = min(self.limit, LIMIT) if quick else self.limit
-        rows = [row for part in self.parts for row in part.rows] + [*beside(self)]
-        attacks = [_limited(self.settings(row), limit) for row in rows]
-        size = 1 if limit < math.inf else 5
+        attacks = [_limited(settings(row, model), limit) for _, row in self.rows(model)]
+        rules = [part.rule for part, _ in self.rows(model)]
+        size = 1 if limit < math.inf else 3
         return {
-            "models": [self.model],
-            "pictures": self._pictures(),
-            "targets": list(self.rules),
-            "attacks": [each for place, each in enumerate(attacks) if each not in attacks[:place]],
+            "models": [model],
+            "pictures": self._pictures(model),
+            "targets": _once(rules),
+            "seeds": [self.seed],
+            "attacks": _once(attacks),
             "shard": size,
             "batch": size,
         }
 
-    def _pictures(self) -> dict[str, Any]:
-        if self.model == "imagenet-onehot":
+    def _pictures(self, model: str) -> dict[str, Any]:
+        if model.startswith("imagenet"):  # whose test pictures are not here
             return {"samples": "photos"}
-        return {"data": self.model, "folder": ".", "part": "test", "right": True, "take": PICTURES}
+        return {"data": model, "folder": ".", "part": "test", "right": self.right, "take": PICTURES}
+
+
+def _once(every: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [each for place, each in enumerate(every) if each not in every[:place]]
+
+
+def settings(row: Row, model: str) -> dict[str, Any]:
+    """A row's attack on a model as plans have it, without a limit of its time."""
+    numbers = [float(each) for each in row.parameters.split(",")] if row.figures else []
+    return _attack(row.attack, numbers, MODELS[model].encoding.name)
 
 
 def _limited(attack: dict[str, Any], limit: float) -> dict[str, Any]:
@@ -125,7 +146,7 @@ def _limited(attack: dict[str, Any], limit: float) -> dict[str, Any]:
     return attack | ({"max_seconds": limit} if limit < math.inf else {})
 
 
-def _attack(name: str, numbers: Sequence[float], *, several: bool, ecoc: bool) -> dict[str, Any]:
+def _attack(name: str, numbers: Sequence[float], encoding: str) -> dict[str, Any]:
     """An attack of the paper with its parameters, as this project names both."""
     last = int(numbers[-1]) if numbers else 300
     match name:
@@ -133,7 +154,7 @@ def _attack(name: str, numbers: Sequence[float], *, several: bool, ecoc: bool) -
             return {"attack": "lazy", "step": numbers[0], "max_iter": last, "bisections": 6}
         case "C&W" | "ECOC attack" | "ML-C&W":
             searches = int(numbers[1]) if len(numbers) == 3 else 10
-            return _searching(name, several=several, ecoc=ecoc) | {"c": numbers[0], "searches": searches, "steps": last}
+            return _searching(name, encoding) | {"c": numbers[0], "searches": searches, "steps": last}
         case "LOTS":
             return {"attack": "lots", "steps": last, "pixels": "rounded"}
         case "MLA-LP":
@@ -143,17 +164,12 @@ def _attack(name: str, numbers: Sequence[float], *, several: bool, ecoc: bool) -
     return {"attack": name.lower(), "steps": last}
 
 
-def _searching(name: str, *, several: bool, ecoc: bool) -> dict[str, Any]:
+def _searching(name: str, encoding: str) -> dict[str, Any]:
     if name == "ECOC attack":
         return {"attack": "ecoc"}
     if name == "C&W":
-        return {"attack": "cw"} | ({"space": "score"} if ecoc else {})
-    return {"attack": "ml_cw", "space": "logit"} if several else {"attack": "cw", "hinge": "sum"}
-
-
-def beside(table: Table) -> tuple[Row, ...]:
-    """The rows that are only ours, of a table that is run."""
-    return tuple(Row(*each) for each in BESIDE) if table.model else ()
+        return {"attack": "cw"} | ({"space": "score"} if encoding == "ECOC" else {})
+    return {"attack": "ml_cw", "space": "logit"} if encoding == "multi-label" else {"attack": "cw", "hinge": "sum"}
 
 
 def tables() -> dict[str, Table]:
@@ -163,18 +179,34 @@ def tables() -> dict[str, Table]:
 
 
 def _table(number: str, said: dict[str, Any]) -> Table:
+    """A part has the table's models and rule, if it has none of its own."""
+    models, rule = said.pop("models", []), said.pop("rule", {})
     parts = tuple(
         Part(
             part.get("name", ""),
             tuple(Row(attack, parameters, tuple(rest)) for attack, parameters, *rest in part["rows"]),
+            tuple(part.get("models", models)),
+            part.get("rule", rule),
         )
-        for part in said["parts"]
+        for part in said.pop("parts")
     )
-    values: dict[str, Any] = {name: tuple(each) if isinstance(each, list) else each for name, each in said.items()}
-    return Table(number, **values | {"parts": parts})
+    return Table(number, columns=tuple(said.pop("columns")), parts=parts, **said)
 
 
 # --- running
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What each row of a table may take."""
+
+    seconds: float = SECONDS
+    passes: float = PASSES
+    """Gradients a picture."""
+    least: int = LEAST
+    """Pictures, whatever they take."""
+    only: tuple[str, ...] = ()
+    """Attacks, as the paper names them; all if it is empty."""
 
 
 def most(settings: Settings) -> int:
@@ -182,27 +214,41 @@ def most(settings: Settings) -> int:
     return settings.entry.iterations(dict(settings.own)) * (10 if settings.attack in ("lazy", "mla_lp") else 1)
 
 
-def compute(sweep: Sweep, seconds: float, passes: float) -> None:
-    """Attack picture after picture by each attack, until its time is spent; what has been done before counts."""
+def compute(sweep: Sweep, seconds: float, wanted: Callable[[Block], bool], least: int = 1) -> None:
+    """Attack picture after picture by each attack that is wanted, until its time is spent and so many are done.
+
+    What was done before counts.
+    """
     from lab.sweep.units import Worker  # imports torch
 
-    work = Worker(sweep.folder)
-    for block in sweep.blocks:
-        if most(block.settings) > passes:
-            continue
-        spent = 0.0
-        for shard in (each for each in range(sweep.shards) if sweep.block(each) == block):
-            if spent >= seconds:
+    work, per_block = Worker(sweep.folder), sweep.shards // len(sweep.blocks)
+    for number, block in enumerate(sweep.blocks):
+        spent: list[float] = []
+        for shard in range(number * per_block, (number + 1) * per_block if wanted(block) else 0):
+            if sum(spent) >= seconds and len(spent) >= least:
                 break
             if not sweep.path(shard).exists():
                 work(shard)
-            spent += sum(row or 0.0 for row in pq.read_table(sweep.path(shard), columns=["seconds"])[0].to_pylist())
+            taken = pq.read_table(sweep.path(shard), columns=["seconds"])[0].to_pylist()
+            spent += [each for each in taken if each is not None]
 
 
-def run(table: Table, data: Path, folder: Path, *, quick: bool, seconds: float, passes: float) -> Results:
-    """Run a table, or go on with it. Raises SweepError, with what to do, where that cannot be done."""
-    sweep = Sweep.begin(table.plan(quick=quick), data.resolve(), folder.resolve())
-    compute(sweep, seconds, passes)
+def wanted(block: Block, table: Table, model: str, budget: Budget) -> bool:
+    """Whether a block is a row that the budget has room for."""
+    if most(block.settings) > budget.passes:
+        return False
+    told = block.settings.told().items()
+    return any(
+        block.rule == Rule(**part.rule) and settings(row, model).items() <= told
+        for part, row in table.rows(model)
+        if row.attack in (budget.only or [row.attack])
+    )
+
+
+def run(table: Table, model: str, data: Path, folder: Path, *, quick: bool, budget: Budget) -> Results:
+    """Run a table on a model, or go on with it. Raises SweepError, with what to do, where that cannot be done."""
+    sweep = Sweep.begin(table.plan(model, quick=quick), data.resolve(), folder.resolve())
+    compute(sweep, budget.seconds, lambda block: wanted(block, table, model, budget), budget.least)
     return Results(folder)
 
 
@@ -221,45 +267,52 @@ SURE, ENOUGH = 0.05, 6
 """A difference of which Wilcoxon's test says less is one, else it is a tie; of fewer pictures it can never say so."""
 
 
-def told(table: Table, results: Results | None) -> str:
-    """A table in Markdown, ours beside the paper's."""
-    said = [
-        f"## Table {table.number}: {table.title}",
-        f"In the paper: {table.theirs}; n = 200. {_here(table, results)}",
-    ]
-    for part, rule in zip(table.parts, table.rules or [{}] * len(table.parts), strict=True):
-        rows = part.rows + (beside(table) if results else ())
-        found = {row: _found(table, row, rule, results) for row in rows}
-        head = ["attack", "parameters", "n", *table.columns, *(["not attacked"] if table.several else []), "clock"]
-        cells = [[*_cells(table, row, each)] for row, each in found.items()]
-        flips = max(found.values(), key=lambda each: int(each["n"]))["flips"]
-        said += [f"**{part.name}**"] if part.name else []
-        said += [f"Flips asked for here, on average: {flips:.2f}."] if table.several and flips else []
-        said += [Figures("", head, cells).as_markdown()]
-        if results:
-            said += [_pairs(table, rows, rule, results)]
-    return "\n\n".join(each for each in said if each)
+def told(table: Table, found: Mapping[str, Results]) -> str:
+    """A table in Markdown, ours beside the paper's: what was found on each model."""
+    said = [f"## Table {table.number}: {table.title}"]
+    said += [f"In the paper: {table.theirs}; n = 200. {table.differs}".strip()]
+    for part in table.parts:
+        there = [each for each in part.models if each in found]
+        for model in there or [""]:
+            said += [*_part(table, part, model, found.get(model))]
+        said += [f"Not run on `{each}`: {table.why}." for each in part.models if there and each not in MODELS]
+    return "\n\n".join(said)
 
 
-def _here(table: Table, results: Results | None) -> str:
-    if not table.model:
-        return f"**Not run here**: {table.why}."
-    spec = spec_of(table.model)
-    return f"Here: {spec.title}; {spec.data}.{'' if results else ' **Not run yet.**'} {table.differs}".strip()
+def _part(table: Table, part: Part, model: str, results: Results | None) -> Iterator[str]:
+    """A part on a model, or if there are no results of it, what the paper says."""
+    rows = part.rows + (BESIDE if results else ())
+    found = {row: _found(part, row, model, results) for row in rows}
+    flips = max(found.values(), key=lambda each: int(each["n"]))["flips"]
+    about = [f"**{part.name}.**"] if part.name else []
+    about += [_here(table, part, model)]
+    about += [f"Flips asked for, on average: {flips:.2f}."] if table.several and flips else []
+    yield " ".join(about)
+    head = ["attack", "parameters", "n", *table.columns, *(["not attacked"] if table.several else []), "clock"]
+    yield Figures("", head, [[*_cells(table, row, each)] for row, each in found.items()]).as_markdown()
+    if results and (pairs := _pairs(table, part, rows, model, results)):
+        yield pairs
 
 
-def _key(table: Table, row: Row, results: Results) -> str:
+def _here(table: Table, part: Part, model: str) -> str:
+    if model:
+        return f"Here: {MODELS[model].title}; {MODELS[model].data}."
+    there = [each for each in part.models if each in MODELS]
+    return "Here: **not run yet**." if there else f"Here: **not run**: {table.why}."
+
+
+def _key(row: Row, model: str, results: Results) -> str:
     """A row's settings as results name them, whatever settings its attack has besides; "" if it was not run."""
-    asked = table.settings(row).items()
+    asked = settings(row, model).items()
     every = results.ask("SELECT DISTINCT settings FROM seen ORDER BY settings")
     return next((each for (each,) in every if asked <= json.loads(each).items()), "")
 
 
-def _found(table: Table, row: Row, rule: dict[str, Any], results: Results | None) -> dict[str, Any]:
+def _found(part: Part, row: Row, model: str, results: Results | None) -> dict[str, Any]:
     """What FOUND names; n is 0 where nothing was run."""
     if results is None:
         return dict.fromkeys(FOUND) | {"n": 0}
-    (figures,) = results.ask(ASKED, [Rule(**rule).title, _key(table, row, results)])
+    (figures,) = results.ask(ASKED, [Rule(**part.rule).title, _key(row, model, results)])
     return dict(zip(FOUND, figures, strict=True))
 
 
@@ -289,10 +342,11 @@ def _short(column: str, value: float | str | None) -> str:
     return format(value, form).replace("e-0", "e-")
 
 
-def _pairs(table: Table, rows: Sequence[Row], rule: dict[str, Any], results: Results) -> str:
+def _pairs(table: Table, part: Part, rows: Sequence[Row], model: str, results: Results) -> str:
     """The reference JMA against all rivals, on the pictures that both attacked."""
     query = """SELECT "case", distance FROM seen WHERE rule = ? AND settings = ? AND tried"""
-    distances = {row: dict(results.ask(query, [Rule(**rule).title, _key(table, row, results)])) for row in rows}
+    rule = Rule(**part.rule).title
+    distances = {row: dict(results.ask(query, [rule, _key(row, model, results)])) for row in rows}
     (ours,) = (row for row in rows if row.attack == "JMA" and row.parameters == table.reference)
     cells = []
     for row, theirs in distances.items():
@@ -314,12 +368,26 @@ def _pair(row: Row, found: Paired) -> list[str]:
     return [row.attack, row.parameters, str(sum(counts)), *map(str, counts), ratio, f"{found.p:.2g}", verdict]
 
 
+def folder_of(table: Table, model: str) -> str:
+    """The name of the folder of a sweep."""
+    return f"{table.number}-{model}"
+
+
+def shipped(table: Table) -> dict[str, Results]:
+    """What ships of a table, by model, if that still has the weights with which it was found."""
+    folders = {model: SHIPPED / folder_of(table, model) for model in table.models}
+    found = {model: Results(folder) for model, folder in folders.items() if folder.is_dir()}
+    return {
+        model: results
+        for model, results in found.items()
+        if results.ask("SELECT DISTINCT weights FROM seen") == [(digest(MODELS[model]),)]
+    }
+
+
 def document(text: str) -> str:
     """docs/PAPER.md with its tables made anew from the results that ship."""
     for number, table in tables().items():
-        folder = SHIPPED / number
-        shown = told(table, Results(folder) if folder.is_dir() else None)
-        _, _, body = shown.partition("\n\n")  # the headings are the document's own
+        _, _, body = told(table, shipped(table)).partition("\n\n")  # the headings are the document's own
         begin, end = f"<!-- table {number} -->\n", f"\n<!-- end {number} -->"
         before, after = text.partition(begin)[0], text.partition(end)[2]
         text = f"{before}{begin}\n{body}\n{end}{after}"
@@ -336,6 +404,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a picture or two of each row, 3 seconds an attack")
     parser.add_argument("--out", type=Path, default=CACHE / "paper", help="the folder of the sweeps")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="for each row")
+    parser.add_argument("--least", type=int, default=LEAST, help="pictures of each row, whatever they take")
+    parser.add_argument("--only", default="", help="attacks as the paper names them, with commas between")
     parser.add_argument(
         "--passes", type=float, default=PASSES, help="gradients a picture; rows that take more are left out"
     )
@@ -357,16 +427,19 @@ def main() -> None:
 
 def show(table: Table, options: argparse.Namespace, out: Path) -> None:
     """Run a table as the command line wants it, and print it."""
-    results, folder = None, out / table.number
-    if table.model:
-        seconds = QUICK if options.quick else options.seconds
+    only = tuple(filter(None, options.only.split(",")))
+    seconds = QUICK if options.quick else options.seconds
+    budget, found = Budget(seconds, options.passes, options.least, only), {}
+    for model in table.models:
+        folder = out / folder_of(table, model)
         try:
-            results = run(table, options.data, folder, quick=options.quick, seconds=seconds, passes=options.passes)
+            found[model] = run(table, model, options.data, folder, quick=options.quick, budget=budget)
         except SweepError as error:
-            print(f"Table {table.number} is not run here: {error}")
-    print(told(table, results), end="\n\n", flush=True)
-    if options.ship and results:
-        Sweep(folder).pack(SHIPPED / table.number)
+            print(f"Table {table.number} is not run on {model}: {error}")
+            continue
+        if options.ship:
+            Sweep(folder).pack(SHIPPED / folder.name)
+    print(told(table, found), end="\n\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,8 @@ HEAD = (
 def shipped() -> dict[str, Path]:
     """The folders of the results that ship, by title."""
     own = {title(plan.parent): plan.parent for plan in sorted(SHIPPED.glob("*/plan.toml"))}
-    every = own | {f"The paper's table {number}": PAPER / number for number in TABLES}
+    paper = [folder for number in TABLES for folder in sorted(PAPER.glob(f"{number}-*"))]
+    every = own | {f"The paper's table {each.name.replace('-', ', ', 1)}": each for each in paper}
     return {name: folder for name, folder in every.items() if (folder / "shards").is_dir()}
 
 

@@ -31,6 +31,8 @@ Target = int | tuple[int, ...] | frozenset[int]
 Of a one-hot model also several classes, the first in order (a tuple of them), or in any order (a set)."""
 MOST = 20
 """Classes that may be asked for together."""
+PATTERNS = 100
+"""Error patterns that are drawn for one which is not corrected."""
 CONSTANTS = {
     "thresholds": "one for each label of a multi-label model, none for others",
     "codebook": "a codeword of its own for each class of ECOC models, none for others",
@@ -554,6 +556,21 @@ class ECOC(_OfClasses):
 
     def change(self, seen: Prediction, target: Target) -> Change:
         return Bits(seen.logits > 0, self.codebook[_class(target)] > 0)
+
+    def error_pattern(self, seen: Prediction, count: int, rng: np.random.Generator) -> Target:
+        """The class to which so many errors in the decoded class's codeword lead, as the released code draws targets.
+
+        Bits are flipped at random, the first one never, and the nearest codeword is taken, the first of equally near
+        ones; again and again, until that is another class's. If it never is, so few errors being corrected, it is the
+        next class.
+        """
+        now = int(seen.decoded)
+        for _ in range(PATTERNS):
+            word = self.codebook[now].astype(int)
+            word[1 + rng.choice(self.n - 1, count, replace=False)] *= -1
+            if (nearest := int((self.codebook @ word).argmax())) != now:
+                return nearest
+        return (now + 1) % len(self.labels)
 
 
 @dataclass(frozen=True)

@@ -30,11 +30,11 @@ from typing import Any
 from jma_core.attacks.registry import Value
 from lab.request import Settings
 from models.cards import ModelError, ModelSpec, read_card, said
-from models.encodings import Encoding, OneHot, Preset
+from models.encodings import ECOC, Encoding, OneHot, Preset
 from models.options import brief
 from models.registry import ASSETS, MODELS
 
-GIVEN, OTHER = "Given", "Labels of another picture"
+GIVEN, OTHER, PATTERN = "Given", "Labels of another picture", "Error pattern"
 """Rules beside an encoding's own presets."""
 SPLITS = ("train", "validation", "test")
 PARTS = ("", "tuning", "test")
@@ -85,9 +85,9 @@ class Rule:
     """How targets are chosen."""
 
     rule: str
-    """One of the encoding's presets, as the lab offers them, GIVEN or OTHER."""
+    """One of the encoding's presets, as the lab offers them, GIVEN or OTHER; of codewords also PATTERN."""
     k: int = 1
-    """How many labels, or classes, where the rule asks that."""
+    """How many labels, classes, or bits, where the rule asks that."""
     labels: Any = ()
     """For GIVEN: the labels that are wanted, or a table of such by the picture's name."""
     split: str = ""
@@ -111,16 +111,20 @@ class Rule:
         given = self.labels.values() if isinstance(self.labels, dict) else [self.labels]
         if unknown := sorted({label for labels in given for label in labels} - {*encoding.labels}):
             raise SweepError(f"targets: {brief(unknown)} are no labels of this model: {brief(encoding.labels)}.")
-        if self.rule in (GIVEN, OTHER) or self.rule in encoding.presets:
+        if self.rule in (GIVEN, OTHER, *_single(encoding)):
             return encoding.name
         if self.rule in _together(encoding):
             return "top-K" if self.k > 1 else encoding.name
-        known = ", ".join((*encoding.presets, *_together(encoding), OTHER, GIVEN))
+        known = ", ".join((*_single(encoding), *_together(encoding), OTHER, GIVEN))
         raise SweepError(f"targets: {self.rule!r} is no rule for {encoding.name} models. They have: {known}.")
 
     def preset(self, encoding: Encoding) -> Preset:
         """What draws a target."""
-        return (_together(encoding) | encoding.presets)[self.rule]
+        return (_together(encoding) | _single(encoding))[self.rule]
+
+
+def _single(encoding: Encoding) -> dict[str, Preset]:
+    return encoding.presets | ({PATTERN: encoding.error_pattern} if isinstance(encoding, ECOC) else {})
 
 
 def _together(encoding: Encoding) -> dict[str, Preset]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from jma_core import TopK, asked
 from jma_core.attacks.registry import ALL
+from jma_core.codes import hadamard_codebook
 from jma_core.records import FREE
 from models.cards import ModelSpec
 from models.encodings import (
@@ -344,6 +346,20 @@ def test_chance_draws_anew_draws_every_label_and_can_be_repeated() -> None:
 def test_a_random_class_is_any_other_one() -> None:
     rng = np.random.default_rng(0)
     assert {CODE.random_class(at(np.zeros(16), 3), rng) for _ in range(300)} == set(range(10)) - {3}
+
+
+def test_an_error_pattern_leads_to_another_codeword_or_to_the_next_class() -> None:
+    """Against all patterns, decoded by distance; of 32 bits five wrong ones are always corrected."""
+    rng = np.random.default_rng(0)
+    led: set[int] = set()
+    for places in combinations(range(1, 16), 5):
+        word = CODE.codebook[3].copy()
+        word[[*places]] *= -1
+        led.add(int((CODE.codebook != word).sum(1).argmin()))
+    assert len(led) > 2
+    assert {CODE.error_pattern(at(np.zeros(16), 3), 5, rng) for _ in range(2000)} == led - {3}
+    long = ECOC(tuple(f"sign {i}" for i in range(32)), hadamard_codebook(32, 32))
+    assert [long.error_pattern(at(np.zeros(32), i), 5, rng) for i in (0, 30, 31)] == [1, 31, 0]
 
 
 def test_the_least_likely_class_is_the_farthest_from_the_decoded_one() -> None:

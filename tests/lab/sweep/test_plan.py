@@ -52,6 +52,14 @@ def test_a_one_hot_model_can_be_asked_for_several_classes() -> None:
     assert [sentence for sentence in out if "top-K" in sentence] == out
 
 
+def test_error_patterns_are_a_rule_for_codewords_alone() -> None:
+    rules = [{"rule": "Error pattern", "k": 5}]
+    ((block,), _) = blocks(plan({"attack": "ecoc"}, models=["mnist-ecoc16"], targets=rules))
+    assert block.rule.title == "Error pattern, k = 5"
+    with pytest.raises(SweepError, match="'Error pattern' is no rule for one-hot"):
+        blocks(plan({"attack": "ddn"}, models=["gtsrb-onehot"], targets=rules))
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
