@@ -103,6 +103,11 @@ def _walk(trail: Trail, solve: Solve, step: float, max_iter: int, bisections: in
             del local  # and with it the graph
             yield from emit(Phase.LEAP, full, z_full)
             return (yield from bisect(trail, emit, full, x, bisections))
+        if -local.noise <= float(trail.judged(z_full).min()) <= 0:  # departs from the paper: rounding alone missed it
+            margin += local.noise
+            goal, active = trail.encoding.constraints(trail.target, margin), solution.index
+            local = trail.linearise(x, goal)
+            continue
         before, x = x, trail.clamp(x + step / solution.length * solution.delta)
         if torch.equal(x, before):
             raise Halt(StopReason.STALLED, "The image cannot move on: the pixels that matter are at their limits.")
