@@ -20,6 +20,12 @@ Emit = Callable[[Phase, Tensor, Tensor], Generator[Step]]
 Solve = Callable[[Linearisation, NDArray[np.int64]], Solution]
 """The optimum of a linearised problem, given the constraints that were active in the one before."""
 
+HOVERS = 5
+"""So many leaps that are shorter than a step may miss: the walk is where the linear model says that it has arrived."""
+DEEPER, BACK = 1.5, 0.3
+"""Factors of the margin from then on, after each such leap and after each longer one."""
+FIRST = 0.01
+"""That margin at first, as a part of the largest logit."""
 SOURCE = "Tondi et al. 2024"
 Epsilon = Annotated[
     float,
@@ -89,6 +95,7 @@ def _walk(trail: Trail, solve: Solve, step: float, max_iter: int, bisections: in
     active = np.empty(0, dtype=np.int64)
     local = trail.linearise(x, goal)  # eq. (12), (13)
     trail.start(local.z)
+    hovered = 0
     for iteration in range(1, max_iter + 1):
         network.check_stop()
         solution = solve(local, active)  # eq. (23), (24)
@@ -108,6 +115,11 @@ def _walk(trail: Trail, solve: Solve, step: float, max_iter: int, bisections: in
             goal, active = trail.encoding.constraints(trail.target, margin), solution.index
             local = trail.linearise(x, goal)
             continue
+        short = solution.length < step
+        hovered += short
+        if hovered > HOVERS:  # departs from the paper, which would turn about a kink of the network for ever
+            margin = max(DEEPER * margin, FIRST * float(local.z.abs().max())) if short else BACK * margin
+            goal = trail.encoding.constraints(trail.target, max(margin, trail.kappa))
         before, x = x, trail.clamp(x + step / solution.length * solution.delta)
         if torch.equal(x, before):
             raise Halt(StopReason.STALLED, "The image cannot move on: the pixels that matter are at their limits.")
