@@ -78,7 +78,7 @@ def paper(trail: Trail, *, step: Epsilon = 0.2, max_iter: Iterations = 200, bise
 def linf(
     trail: Trail,
     *,
-    step: Annotated[float, Setting("Step length ε", "Largest change of a pixel in each step.", above=0)] = 0.01,
+    step: Annotated[float, Setting("Step length ε", "Largest change of a pixel in each step.", above=0)] = 0.003,
     max_iter: Iterations = 200,
     bisections: Halvings = 6,
 ) -> Walk:
