@@ -34,7 +34,8 @@ WITHOUT_ANSWER = StopReason.INFEASIBLE, StopReason.UNSOLVED
 """Why a problem with a box halts where the one without it may yet have an answer."""
 DOUBT = 3.0
 """Predictions of J delta may be off by this many times the largest error of those that known rows give exactly."""
-
+SOLVED = 1e-9
+"""Part of the largest logit to which linearised problems are solved; of those with a box the least exactly."""
 BEYOND = 3e-8
 """Linear programs, which are solved to a part of the largest constraint, aim beyond all of them by a larger one."""
 
@@ -80,8 +81,11 @@ class Linearisation:
 
     @cached_property
     def noise(self) -> float:
-        """Constraints that are missed by no more than this many logits count as satisfied: rounding of the network."""
-        return 100 * torch.finfo(self.z.dtype).eps * max(1.0, float(self.z.abs().max()))
+        """Constraints that are missed by no more than this many logits count as satisfied: rounding of the network.
+
+        In float64 the solvers' tolerance is more than that.
+        """
+        return max(100 * torch.finfo(self.z.dtype).eps, SOLVED) * max(1.0, float(self.z.abs().max()))
 
     def jacobian(self, index: NDArray[np.int64] | None = None) -> Tensor:
         """J = df/dx as (n, m) on the CPU, m = C H W, or rows ``index`` (k,) of it: a backward pass for each row."""

@@ -10,6 +10,7 @@ spends one gradient a step instead, in two phases:
 * ``shrink``: a walk on spheres around the original. The radius shrinks by a fraction c after a hit and grows by 0.6 c
   after a miss, as in DDN (Rony et al. 2019). The direction turns by an angle of tangent a towards the part of the
   gradient that is tangent to the sphere; the rest of it would only change the norm, which is the radius's business.
+  That gradient is of what a hit is judged by: of codewords the decoder's own margins, tanh and all.
   Both a and c fall by a cosine over the gradients that are left, times a boldness in (0, 1] that hits raise and misses
   lower, as evolution strategies adapt their steps (Rechenberg 1973): where many constraints meet, steps that suit two
   classes never hit again. After six misses in a row the walk goes back to the nearest hit.
@@ -57,7 +58,7 @@ FASTER = 4.0
 URGENCY, LEAST = 0.1, 0.02
 """The weight of a violated constraint grows by this, in e-foldings a step; none falls below so much of their mean."""
 TEMPERATURE = 0.25
-"""Logit units over which the losses are smooth."""
+"""Logit units, or of a codeword's margins units of its scores, over which the losses are smooth."""
 
 
 @attack("Refined, ends closest to the original", group=Group.JMA, source="This project")
@@ -119,7 +120,7 @@ def _shrink(trail: Trail, x: Tensor, gradient: Tensor, numbers: range) -> Genera
         a, c = (boldness * annealed(k, len(numbers), *fall) for fall in (TURN, SHRINK))
         radius = radius * (1 + GROWTH * c) if misses else length(x - trail.x0) * (1 - c)
         x = turned(trail, x, gradient, a, radius)
-        z, gradient = trail.descend(x, worst)
+        z, gradient = trail.slope(x, lambda z: worst(trail.judged(z)))
         yield from trail.emit(number, Phase.SHRINK, x, z)
         if trail.hit(z):
             boldness, misses = min(1.0, BOLDER * boldness), 0

@@ -159,6 +159,13 @@ class Trail:
         """Whether logits (n,) are where the attack wants them: decoded to the target, with the margin if one is set."""
         return self._decodes(z) and (self.kappa == 0 or bool((self.goal.values(z) >= 0).all()))
 
+    def judged(self, z: Tensor) -> Tensor:
+        """(p,) what logits (n,) must have above 0 to be a hit: the decoder's margins, or with kappa the constraints'.
+
+        They differ for ECOC only, whose decoder sees tanh of the logits.
+        """
+        return self.goal.values(z) if self.kappa else self.encoding.margins(z, self.target)
+
     def demand_more(self, margin: float, z: Tensor) -> tuple[float, Constraints]:
         """A larger margin and its constraints, for when all hold with this one, yet the decoder disagrees.
 
