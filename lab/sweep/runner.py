@@ -32,6 +32,9 @@ STRIKES = 2
 IN_FLIGHT = 2
 """Shards that an actor of Ray is given at most: the next one is there when it has done one."""
 
+HERE = {"address": "local", "include_dashboard": False, "object_store_memory": 2**27}
+"""Ray on this computer: its own, or it would join what it finds there, and no larger than numbers of shards need."""
+
 
 class Executor(Protocol):
     """Where shards are computed."""
@@ -127,8 +130,7 @@ class OnRay:
             import ray
         except ImportError as error:
             raise SweepError("Ray is not installed: pip install -r requirements-ray.txt.") from error
-        here = {"address": "local", "num_cpus": self.count or None}  # or it would join what it finds on this computer
-        given: dict[str, Any] = {"address": self.address} if self.address else here
+        given: dict[str, Any] = {"address": self.address} if self.address else HERE | {"num_cpus": self.count or None}
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell its makers
         try:
             ray.init(**given, runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}}, log_to_driver=False)
