@@ -25,7 +25,7 @@ from lab.request import KAPPA_STEP, MAX_KAPPA, OFFERED, Request, Settings
 from lab.sweep.pictures import Folder
 from lab.sweep.plan import SweepError
 from lab.sweep.report import SEEN, Cell, Results, Table
-from lab.sweep.statistics import Paired, budget_curve, optimality, paired, success_curve
+from lab.sweep.statistics import Paired, budget_curve, optimality, paired, share_interval, success_curve
 from lab.sweep.store import Row, Sweep, digest
 from models.cards import ModelSpec
 from models.registry import ASSETS
@@ -36,8 +36,8 @@ TABLES = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XI
 BUDGETS = 80
 """Points of a curve over passes."""
 HEAD = (
-    "attack", "reached", "optimality", "median L2", "ratio", "low", "high", "wins", "ties", "losses", "p",
-    "median passes", "PNG reads", "seconds",
+    "attack", "reached", "at least", "at most", "optimality", "median L2", "ratio", "low", "high",
+    "wins", "ties", "losses", "p", "median passes", "PNG reads", "seconds",
 )  # fmt: skip
 """Columns of the standings; those from the ratio to p are of pairs."""
 
@@ -194,6 +194,7 @@ def _standing(name: str, tries: Sequence[Try], distances: Any, best: float, pair
     return [
         name,
         len(reached) / len(tries) if tries else None,
+        *share_interval(len(reached), len(tries)),
         float(best),
         float(np.median(distances)) if tries else None,
         *(pair.ratio, pair.low, pair.high, pair.wins, pair.ties, pair.losses, pair.p),

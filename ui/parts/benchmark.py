@@ -32,11 +32,14 @@ MOST_CASES = 2000
 SIDE = 120
 """Pixels of a case's picture."""
 FORMATS = {
-    "reached": "{:.1%}", "optimality": "{:.3f}", "median L2": "{:.3f}", "ratio": "{:.3f}", "low": "{:.3f}",
-    "high": "{:.3f}", "p": "{:.2g}", "median passes": "{:.0f}", "PNG reads": "{:.0%}", "seconds": "{:.2f}",
+    "reached": "{:.1%}", "at least": "{:.1%}", "at most": "{:.1%}", "optimality": "{:.3f}", "median L2": "{:.3f}",
+    "ratio": "{:.3f}", "low": "{:.3f}", "high": "{:.3f}", "p": "{:.2g}", "median passes": "{:.0f}",
+    "PNG reads": "{:.0%}", "seconds": "{:.2f}",
 }  # fmt: skip
 HELP = {
     "reached": "Share of the cases where the network reads what is wanted at the end.",
+    "at least": "The share's 95 % interval, by Wilson: what so many cases say of all.",
+    "at most": "The share's 95 % interval, by Wilson: what so many cases say of all.",
     "optimality": "How near it comes to the nearest of these attacks, case by case: 1 for who is that everywhere.",
     "median L2": "Of all cases; those that are not reached are infinitely far.",
     "ratio": "Geometric mean of its L2 over the rival's, where both get there: below 1 it is nearer.",

@@ -13,7 +13,7 @@ import pytest
 from lab.sweep.__main__ import main
 from lab.sweep.plan import Plan, spec_of
 from lab.sweep.report import Results, Table, write
-from lab.sweep.statistics import optimality, paired
+from lab.sweep.statistics import optimality, paired, share_interval
 from lab.sweep.store import ROOT, SCHEMA, Sweep
 
 PLANS = sorted((ROOT / "examples" / "plans").glob("*.toml"))
@@ -48,7 +48,8 @@ def test_the_overview_says_what_the_rows_say(results: Sweep) -> None:
     found = {row[0]: dict(zip(overview.head, row, strict=True)) for row in overview.rows}
     ddn, fgsm = found["ddn"], found["fgsm"]
     assert (ddn["n"], ddn["skipped"], ddn["errors"]) == (12, 1, 0)
-    assert ddn["ASR"] == pytest.approx(10 / 11)
+    assert (ddn["tried"], ddn["reached"], ddn["ASR"]) == (11, 10, pytest.approx(10 / 11))
+    assert (ddn["ASR, low"], ddn["ASR, high"]) == share_interval(10, 11)
     assert ddn["bASR"] == pytest.approx(10 / 11)
     assert (ddn["bASR, clean"], ddn["flips made"], ddn["collateral"]) == (0.5, 0.5, 0)
     assert ddn["median L2"] == np.median([np.inf, *(1.0 + 2 * n for n in range(2, 12))])
