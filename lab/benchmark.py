@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,10 +22,10 @@ from lab.comparison import called
 from lab.curves import Points
 from lab.photos.uploads import Photo, PhotoError
 from lab.request import KAPPA_STEP, MAX_KAPPA, OFFERED, Request, Settings
-from lab.sweep.pictures import Folder
+from lab.sweep.pictures import DataSet, Folder
 from lab.sweep.plan import SweepError
 from lab.sweep.report import SEEN, Cell, Results, Table
-from lab.sweep.statistics import Paired, budget_curve, optimality, paired, success_curve
+from lab.sweep.statistics import Paired, budget_curve, optimality, paired, share_interval, success_curve
 from lab.sweep.store import Row, Sweep, digest
 from models.cards import ModelSpec
 from models.registry import ASSETS
@@ -36,8 +36,8 @@ TABLES = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XI
 BUDGETS = 80
 """Points of a curve over passes."""
 HEAD = (
-    "attack", "reached", "optimality", "median L2", "ratio", "low", "high", "wins", "ties", "losses", "p",
-    "median passes", "PNG reads", "seconds",
+    "attack", "reached", "at least", "at most", "optimality", "median L2", "ratio", "low", "high",
+    "wins", "ties", "losses", "p", "median passes", "PNG reads", "seconds",
 )  # fmt: skip
 """Columns of the standings; those from the ratio to p are of pairs."""
 
@@ -194,6 +194,7 @@ def _standing(name: str, tries: Sequence[Try], distances: Any, best: float, pair
     return [
         name,
         len(reached) / len(tries) if tries else None,
+        *share_interval(len(reached), len(tries)),
         float(best),
         float(np.median(distances)) if tries else None,
         *(pair.ratio, pair.low, pair.high, pair.wins, pair.ties, pair.losses, pair.p),
@@ -224,15 +225,32 @@ def changed(row: Row, spec: ModelSpec) -> bool:
     return str(row["weights"]) != digest(spec)
 
 
-def photo(folder: Path, row: Row) -> Photo:
-    """The picture of a row from where its sweep has found it. Raises SweepError, in a sentence, if it is not there."""
-    there = Sweep(folder).plan.pictures
-    if there.data:
-        raise SweepError(f"It is number {row['picture']} of the {there.split} pictures of {there.data}.")
+def data_set(folder: Path) -> str:
+    """Whose data set the pictures of a sweep are of; "" if they are not of one, or nobody knows."""
     try:
-        found = Folder(there.place).photo(row["picture"])
-    except (OSError, PhotoError, SweepError) as error:
-        raise SweepError(f"{row['picture']} cannot be read in {there.place}.") from error
+        return Sweep(folder).plan.pictures.data
+    except SweepError:
+        return ""
+
+
+def photo(folder: Path, row: Row, sets: str = "") -> Photo:
+    """The picture of a row from where its sweep has found it; of a data set from the folder ``sets`` if that is given.
+
+    Raises SweepError, in a sentence, if it is not there. For a data set it imports torch.
+    """
+    there, name = Sweep(folder).plan.pictures, str(row["picture"])
+    place = Path(sets).expanduser() if there.data and sets else there.place
+    called = f"{there.data} {there.split} {name}.png" if there.data else name
+    try:
+        source = _image_set(there.data, place, there.split) if there.data else Folder(place)
+        found = source.photo(name)
+    except (IndexError, OSError, PhotoError, SweepError) as error:
+        why = f" {error}" if isinstance(error, SweepError) else ""
+        raise SweepError(f"{called} cannot be read in {place}.{why}") from error
     if found.digest != row["picture_sha256"]:
-        raise SweepError(f"{row['picture']} has changed in {there.place} since.")
-    return found
+        raise SweepError(f"{called} has changed in {place} since.")
+    return replace(found, name=called)
+
+
+_image_set = lru_cache(maxsize=2)(DataSet)
+"""The sets read last: of GTSRB all pictures are held."""

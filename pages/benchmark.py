@@ -62,7 +62,7 @@ def show(folder: Path, *, own: bool) -> None:
         parts.about_cases(field, tried, against)
         parts.charts(field, palette([*named.values()]))  # which they keep when some are left out
         st.subheader("Case by case")
-        parts.duel(board, field, against, own=own)
+        parts.duel(board, field, against, own=own, at_home=at_home())
     st.subheader("Failures")
     parts.failures(board.failures(model, rule, chosen))
 

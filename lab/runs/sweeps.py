@@ -12,6 +12,7 @@ The same plan with the same pictures is the same folder, so that what was stoppe
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -21,14 +22,17 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
+from jma_core.attacks.registry import Value
 from lab.benchmark import title
 from lab.photos.uploads import MAX_NAME
+from lab.request import Settings
 from lab.store import data_folder
 from lab.sweep.pictures import SUFFIXES
-from lab.sweep.plan import SweepError
+from lab.sweep.plan import SweepError, told
 from lab.sweep.store import ROOT, Sweep
 
 try:
@@ -46,16 +50,24 @@ RUN, ESTIMATE = "run", "estimate"
 PROGRAM = (sys.executable, "-W", "ignore", "-m", "lab.sweep")
 
 
-def plan(called: str, model: str, pictures: dict[str, str], rule: tuple[str, int], attacks: Sequence[str]) -> str:
-    """A plan as TOML. ``pictures``: the entries of that table; ``rule``: of the targets, and its k."""
+def plan(called: str, model: str, pictures: dict[str, str], rule: tuple[str, int], attacks: Sequence[Settings]) -> str:
+    """A plan as TOML. ``pictures``: the entries of that table; ``rule``: of the targets, and its k.
+
+    Of the attacks' settings it names those that are not as they are in every plan.
+    """
     lines = [f"# {called}", f"models = {_toml([model])}", f"shard = {SHARD}", "", "[pictures]"]
     lines += [f"{name} = {_toml(value)}" for name, value in pictures.items()]
     lines += ["", "[[targets]]", f"rule = {_toml(rule[0])}", *[f"k = {rule[1]}"] * (rule[1] > 1), ""]
-    return "\n".join([*lines, "[[attacks]]", f"attack = {_toml(list(attacks))}", ""])
+    for each in attacks:
+        usual = told(Settings.of(each.attack, max_seconds=math.inf))
+        own = {name: value for name, value in told(each).items() if value != usual.get(name)}
+        lines += ["[[attacks]]", f"attack = {_toml(each.attack)}"]
+        lines += [*(f"{name} = {_toml(value)}" for name, value in own.items()), ""]
+    return "\n".join(lines)
 
 
-def _toml(value: str | list[str]) -> str:
-    """JSON's strings and lists are TOML's, but for one character."""
+def _toml(value: Value | list[str]) -> str:
+    """JSON's strings, numbers and lists are TOML's, but for one character."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
@@ -98,8 +110,8 @@ class OwnSweep:
     def done(self) -> tuple[int, int]:
         """Units that are finished, and all; 0, 0 before it has begun."""
         try:
-            sweep = Sweep(self.results)
-        except SweepError:
+            sweep = _opened(self.results, (self.results / "sweep.json").stat().st_mtime_ns)
+        except (OSError, SweepError):
             return 0, 0
         return sweep.finished, sweep.units
 
@@ -149,6 +161,12 @@ class OwnSweep:
         """It and all that it has found, for good."""
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@lru_cache(maxsize=32)
+def _opened(folder: Path, written: int) -> Sweep:
+    """The sweep in a folder, opened once for each time when it was ``written``. Raises SweepError if there is none."""
+    return Sweep(folder)
 
 
 def home() -> Path:

@@ -93,11 +93,13 @@ def _shown(finished: Iterable[int], sweep: Sweep) -> Iterator[int]:
 
 
 def _estimate(options: argparse.Namespace) -> None:
+    start = time.perf_counter()
     from lab.sweep.units import Worker  # imports torch
 
     with TemporaryDirectory() as folder:
         sweep = _begun(options, Path(folder) / "sweep")
         work, each = Worker(sweep.folder), len(sweep.pictures)
+        start = time.perf_counter() - start
         spent: dict[object, float] = {}
         for block in sweep.blocks:
             if (block.model, block.settings) not in spent:
@@ -108,9 +110,10 @@ def _estimate(options: argparse.Namespace) -> None:
                 name = f"{block.settings.entry.title} on {sweep.specs[block.model].name}"
                 print(f"{spent[block.model, block.settings]:8.3f} s a unit: {name} {told(block.settings)}", flush=True)
         seconds = sum(each * spent[block.model, block.settings] for block in sweep.blocks)
+    count = max(1, options.workers)
     print(
         f"{sweep.units} units, {len(sweep.blocks)} for each of {each} pictures: about "
-        f"{duration(seconds / max(1, options.workers))}, if {max(1, options.workers)} at a time are as fast."
+        f"{duration(start + seconds / count)}, {duration(start)} of them to begin, if {count} at a time are as fast."
     )
 
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from lab import tables
 from lab.sweep.plan import SweepError
-from lab.sweep.statistics import Floats, Paired, budget_curve, optimality, paired, success_curve
+from lab.sweep.statistics import Floats, Paired, budget_curve, optimality, paired, share_interval, success_curve
 from lab.sweep.store import Sweep, written
 
 Cell = str | int | float | None
@@ -63,6 +63,8 @@ HEAD = {
     "n": "count(*)",
     "errors": "count(*) FILTER (status = 'error')",
     "skipped": "count(*) FILTER (status = 'skipped')",
+    "tried": "count(*) FILTER (tried)",
+    "reached": "count(*) FILTER (tried AND success)",
     "ASR": "avg(coalesce(success, false)::int) FILTER (tried)",
     "bASR": 'avg("right") FILTER (tried)',
     "bASR, clean": "avg(right_before) FILTER (tried)",
@@ -172,8 +174,12 @@ class Results:
         found = self.ask(
             f"SELECT settings, {columns} FROM seen WHERE model = ? AND rule = ? GROUP BY 1 ORDER BY 1", [model, rule]
         )
-        rows = [[named[settings], *figures, float(best[settings])] for settings, *figures in found]
-        return Table(f"{model}, {rule}", ["attack", *HEAD, "optimality"], rows)
+        rows = []
+        for settings, *figures in found:
+            told = dict(zip(HEAD, figures, strict=True))
+            low, high = share_interval(told["reached"], told["tried"])
+            rows.append([named[settings], *figures, low, high, float(best[settings])])
+        return Table(f"{model}, {rule}", ["attack", *HEAD, "ASR, low", "ASR, high", "optimality"], rows)
 
 
 def _pair(first: str, second: str, found: Paired) -> list[Cell]:

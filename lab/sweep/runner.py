@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -31,6 +32,13 @@ STRIKES = 2
 """A shard that has cost so many workers their life is given up."""
 IN_FLIGHT = 2
 """Shards that an actor of Ray is given at most: the next one is there when it has done one."""
+
+HERE = {"address": "local", "include_dashboard": False, "object_store_memory": 2**27}
+"""Ray on this computer: its own, or it would join what it finds there, and no larger than numbers of shards need."""
+
+PATIENCE = 10.0
+"""Seconds that a cluster has to answer."""
+TOKEN = "If the cluster asks for a token, set RAY_AUTH_MODE=token, and have the token where Ray looks for it."
 
 
 class Executor(Protocol):
@@ -123,17 +131,18 @@ class OnRay:
     count: int = 0
 
     def run(self, make: Make, todo: deque[int]) -> Iterator[tuple[int, str]]:
+        if self.address:
+            _find(self.address)
         try:
             import ray
         except ImportError as error:
             raise SweepError("Ray is not installed: pip install -r requirements-ray.txt.") from error
-        here = {"address": "local", "num_cpus": self.count or None}  # or it would join what it finds on this computer
-        given: dict[str, Any] = {"address": self.address} if self.address else here
+        given: dict[str, Any] = {"address": self.address} if self.address else HERE | {"num_cpus": self.count or None}
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell its makers
         try:
             ray.init(**given, runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}}, log_to_driver=False)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            raise SweepError(f"Ray cannot be reached or started: {said(error)}") from error
+            raise SweepError(f"Ray cannot be reached or started: {said(error)}. {TOKEN}") from error
         try:
             yield from self._drive(ray, make, todo)
         finally:
@@ -172,6 +181,16 @@ class OnRay:
                     raise SweepError(problem)
                 actors[actor].remove(shard)
                 yield shard, ""
+
+
+def _find(address: str) -> None:
+    """Raises SweepError if nobody is at HOST:PORT, where Ray itself would go on looking for an hour."""
+    host, _, port = address.rpartition(":")
+    if port.isdigit() and "/" not in host:
+        try:
+            socket.create_connection((host, int(port)), PATIENCE).close()
+        except OSError as error:
+            raise SweepError(f"No cluster of Ray answers at {address}: {said(error)}.") from error
 
 
 class _Actor:

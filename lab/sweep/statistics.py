@@ -36,6 +36,14 @@ def optimality(distances: ArrayLike) -> Floats:
     return np.asarray(np.maximum(end - d, 0).sum(axis=1) / area)
 
 
+def share_interval(hits: int, n: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share of which ``hits`` of ``n`` are known; nan where n is 0. Source: Wilson 1927."""
+    if not n:
+        return np.nan, np.nan
+    interval = stats.binomtest(hits, n).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
+
+
 def success_curve(distances: ArrayLike) -> Floats:
     """(k, 2) a distance, and the share of cases that are reached within it: a step at every distance that occurs."""
     d = np.sort(np.asarray(distances, np.float64))

@@ -68,6 +68,7 @@ def test_the_standings_are_those_that_one_counts_by_hand(board: Board) -> None:
     table = field.standings(NEAR)
     far, near = (dict(zip(HEAD, line, strict=True)) for line in table.rows)
     assert (far["attack"], far["reached"], far["median L2"]) == ("C&W", pytest.approx(2 / 3), 2)
+    assert (far["at least"], far["at most"]) == pytest.approx((0.2077, 0.9385), abs=5e-5)  # Wilson, 2 of 3, by hand
     assert (far["wins"], far["ties"], far["losses"]) == (1, 0, 2)
     assert far["ratio"] == pytest.approx(1.0)  # twice as far, and half as far
     assert (far["median passes"], far["PNG reads"], far["seconds"]) == (30, 0.5, 0.5)

@@ -48,9 +48,9 @@ class Page(AppTest):
         self.labelled(label).click().run()
         return self.intact()
 
-    def widget(self, kind: str, label: str) -> Any:
-        """The first widget of a kind that is labelled so."""
-        return next(each for each in getattr(self, kind) if each.label == label)
+    def widget(self, kind: str, label: str, key: str = "") -> Any:
+        """The first widget of a kind that is labelled so, with this ``key`` if one is given."""
+        return next(each for each in getattr(self, kind) if each.label == label and key in ("", each.key))
 
     def texts(self) -> list[str]:
         kinds = (self.title, self.markdown, self.caption, self.info, self.warning, self.success, self.error)

@@ -13,6 +13,7 @@ import pytest
 import streamlit as st
 
 from lab.benchmark import HEAD, SHIPPED, Board
+from lab.request import Settings
 from lab.runs import sweeps
 from lab.sweep.store import Sweep
 from models.registry import ASSETS
@@ -20,6 +21,12 @@ from tests.pages.page import Page
 from tests.sessions import session_of
 
 SIGNS = "gtsrb-onehot"
+DDN = Settings.of("ddn")
+MADE = {
+    "status": "done", "success": True, "target": "3", "wanted": "limit 60", "before": "stop", "read": "limit 60",
+    "l2": 1.0, "linf": 0.1, "ssim": 0.9, "forward": 9, "backward": 9, "seconds": 0.1, "reason": "success",
+}  # fmt: skip
+"""What a row says of an attack that has reached its target."""
 RESTING = "import time; print('at work', flush=True); time.sleep(60)"
 
 
@@ -117,16 +124,7 @@ def own(tmp_path: Path) -> Sweep:
         (tmp_path / name).write_bytes((ASSETS / "samples" / "gtsrb" / name).read_bytes() + b"\0")
     plan = {"models": [SIGNS], "pictures": {"folder": "."}, "targets": [{"rule": "Random class"}]}
     sweep = Sweep.begin(plan | {"attacks": [{"attack": "ddn"}]}, tmp_path, tmp_path / "out")
-    made = {
-        "status": "done",
-        "success": True,
-        "target": "3",
-        "wanted": "limit 60",
-        "before": "stop",
-        "read": "limit 60",
-    }
-    figures = {"l2": 1.0, "linf": 0.1, "ssim": 0.9, "forward": 9, "backward": 9, "seconds": 0.1, "reason": "success"}
-    sweep.write(0, [sweep.row(sweep.blocks[0], number) | made | figures for number in (0, 1)])
+    sweep.write(0, [sweep.row(sweep.blocks[0], number) | MADE for number in (0, 1)])
     return sweep
 
 
@@ -151,7 +149,7 @@ def own_settings(own: Sweep) -> str:
 
 
 def test_a_sweep_that_was_made_here_is_shown(at: Page, own: Sweep) -> None:
-    made = sweeps.OwnSweep.of(sweeps.plan("Mine", SIGNS, {"samples": "gtsrb"}, ("Random class", 1), ["ddn"]))
+    made = sweeps.OwnSweep.of(sweeps.plan("Mine", SIGNS, {"samples": "gtsrb"}, ("Random class", 1), [DDN]))
     own.folder.rename(made.results)
     title = made.title
     at.run().intact().press("Show")
@@ -169,6 +167,41 @@ def test_a_picture_that_is_not_at_hand_is_said_to_be_so(at: Page, own: Sweep) ->
     at.widget("text_input", "Folder").set_value(str(own.folder)).run()
     assert at.intact().says("the picture is not at hand.")
     assert at.labelled("Open DDN in the lab").disabled
+
+
+@pytest.fixture
+def signs_set(tmp_path: Path) -> Path:
+    """A folder with a small set of traffic signs."""
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (48, 32, 32, 3), np.uint8)
+    places = {"x_train": slice(0, 43), "x_test": slice(43, 48)}
+    arrays = {name: pictures[place] for name, place in places.items()}
+    known = {"y_train": np.arange(43), "track_train": np.zeros(43, int), "y_test": np.arange(5)}
+    (tmp_path / "sets").mkdir()
+    np.savez(tmp_path / "sets" / "gtsrb32.npz", **arrays, **known)
+    return tmp_path / "sets"
+
+
+def test_a_picture_of_an_image_set_opens_in_the_lab_once_its_folder_is_named(
+    at: Page, signs_set: Path, tmp_path: Path
+) -> None:
+    plan = {"models": [SIGNS], "pictures": {"data": SIGNS, "folder": "sets"}, "targets": [{"rule": "Random class"}]}
+    begun = Sweep.begin(plan | {"attacks": [{"attack": "ddn"}]}, tmp_path, tmp_path / "out")
+    begun.write(0, [begun.row(begun.blocks[0], number) | MADE for number in range(len(begun.pictures))])
+    begun.pack(tmp_path / "packed")  # which knows of no folder
+    at.widget("selectbox", "Results").set_value("A folder on this computer").run()
+    at.widget("text_input", "Folder").set_value(str(tmp_path / "packed")).run()
+    case = at.intact().widget("selectbox", "Case").value
+    assert at.says("GTSRB is not in ")
+    assert at.labelled("Open DDN in the lab").disabled
+    at.widget("text_input", "Folder with the image sets").set_value(str(signs_set)).run()
+    at.press("Open DDN in the lab")
+    row, photo = Board(begun.folder).unit(case, own_settings(begun)), session_of(at).lasting.restored
+    assert photo is not None
+    with np.load(signs_set / "gtsrb32.npz") as arrays:
+        assert np.array_equal(np.asarray(photo.image), arrays["x_test"][int(row["picture"])])
+    assert session_of(at).lasting.kept["photo"] == photo.digest == row["picture_sha256"]
+    assert photo.name == f"gtsrb-onehot test {row['picture']}.png"
 
 
 def test_a_folder_without_a_sweep_is_refused_in_words(at: Page, tmp_path: Path) -> None:
@@ -192,14 +225,32 @@ def test_a_server_for_others_reads_no_folders(option: tuple[str, Any], monkeypat
     assert not any(each.label == "Folder" for each in at.text_input)
 
 
+def planned(at: Page) -> str:
+    """The plan that the form gives."""
+    (plan,) = (each.value for each in at.code if "[[attacks]]" in each.value)
+    return str(plan).strip()
+
+
+def test_the_form_asks_for_the_settings_of_each_attack(at: Page) -> None:
+    at.widget("selectbox", "Model", key="sweep-model").select(SIGNS).run()
+    at.widget("multiselect", "Attacks", key="sweep-one-hot").set_value(["ddn", "apgd"]).run()
+    assert planned(at.intact()).endswith('[[attacks]]\nattack = "ddn"\n\n[[attacks]]\nattack = "apgd"')
+    at.number_input(key="sweep-ddn-steps").set_value(7).run()
+    at.slider(key="sweep-kappa").set_value(0.5).run()
+    ddn = '[[attacks]]\nattack = "ddn"\nsteps = 7\nkappa = 0.5\n'
+    assert planned(at.intact()).endswith(f'{ddn}\n[[attacks]]\nattack = "apgd"\nkappa = 0.5')
+    assert "sweep-apgd-seed" not in [each.key for each in at.number_input]
+    assert session_of(at).lasting.kept.get("contest-ddn-steps", 100) == 100, "the page Compare has its own"
+
+
 def test_a_sweep_is_estimated_started_watched_and_stopped(at: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweeps, "PROGRAM", (sys.executable, "-c", RESTING))
-    (plan,) = (each.value for each in at.code if "[[attacks]]" in each.value)
+    plan = planned(at)
     assert 'models = ["scenes"]' in plan
     at.press("Estimate")
     (sweep,) = sweeps.own_sweeps()
     assert sweep.running
-    assert sweep.plan.strip() == plan.strip()
+    assert sweep.plan.strip() == plan
     at.until(lambda: at.says("at work"))
     assert at.labelled("Estimate").disabled
     at.press("Stop")

@@ -9,7 +9,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from lab.benchmark import Board, Field, changed, photo, request
+from lab.benchmark import Board, Field, changed, data_set, photo, request
 from lab.markup import plain
 from lab.photos.uploads import Photo
 from lab.runs.pool import models
@@ -32,11 +32,14 @@ MOST_CASES = 2000
 SIDE = 120
 """Pixels of a case's picture."""
 FORMATS = {
-    "reached": "{:.1%}", "optimality": "{:.3f}", "median L2": "{:.3f}", "ratio": "{:.3f}", "low": "{:.3f}",
-    "high": "{:.3f}", "p": "{:.2g}", "median passes": "{:.0f}", "PNG reads": "{:.0%}", "seconds": "{:.2f}",
+    "reached": "{:.1%}", "at least": "{:.1%}", "at most": "{:.1%}", "optimality": "{:.3f}", "median L2": "{:.3f}",
+    "ratio": "{:.3f}", "low": "{:.3f}", "high": "{:.3f}", "p": "{:.2g}", "median passes": "{:.0f}",
+    "PNG reads": "{:.0%}", "seconds": "{:.2f}",
 }  # fmt: skip
 HELP = {
     "reached": "Share of the cases where the network reads what is wanted at the end.",
+    "at least": "The share's 95 % interval, by Wilson: what so many cases say of all.",
+    "at most": "The share's 95 % interval, by Wilson: what so many cases say of all.",
     "optimality": "How near it comes to the nearest of these attacks, case by case: 1 for who is that everywhere.",
     "median L2": "Of all cases; those that are not reached are infinitely far.",
     "ratio": "Geometric mean of its L2 over the rival's, where both get there: below 1 it is nearer.",
@@ -136,7 +139,7 @@ def charts(field: Field, colours: dict[str, str]) -> None:
         st.caption(plain(f"Medians over all cases; a line begins where half of them are reached.{said}"))
 
 
-def duel(board: Board, field: Field, against: str, *, own: bool) -> None:
+def duel(board: Board, field: Field, against: str, *, own: bool, at_home: bool) -> None:
     """Two attacks case by case, and the case that is chosen, which can be opened in the lab."""
     others = [settings for settings in field.named if settings != against] or [against]
     left, right = st.columns([3, 2], gap="large")
@@ -147,7 +150,8 @@ def duel(board: Board, field: Field, against: str, *, own: bool) -> None:
         places = apart(distances)[:MOST_CASES]
         cases = {case: field.cases[case] for case in (hashes[place] for place in places)}
         case = pick("Case", "benchmark-case", [*cases], cases)
-        about(board, {field.named[each]: board.unit(case, each) for each in dict.fromkeys((first, against))}, own=own)
+        rows = {field.named[each]: board.unit(case, each) for each in dict.fromkeys((first, against))}
+        about(board, rows, own=own, at_home=at_home)
     with left:
         figure = figures.duel((field.named[against], field.named[first]), distances[:, places], cases, case)
         st.plotly_chart(figure, key="benchmark-duel", on_select=_click, selection_mode="points")
@@ -169,11 +173,11 @@ def _click() -> None:
         (st.session_state["benchmark-case"],) = np.ravel(point["customdata"]).tolist()
 
 
-def about(board: Board, rows: dict[str, Row], *, own: bool) -> None:
+def about(board: Board, rows: dict[str, Row], *, own: bool, at_home: bool) -> None:
     """One case: its picture, what the attacks by these names made of it, and the way to the lab."""
     row = next(iter(rows.values()))
     spec = models().specs.get(row["model"])
-    found = at_hand(board, row, spec, own=own)
+    found = at_hand(board, row, spec, own=own, at_home=at_home)
     with st.container(horizontal=True):
         if isinstance(found, Photo):
             with st.container(width=SIDE):
@@ -206,18 +210,23 @@ def about(board: Board, rows: dict[str, Row], *, own: bool) -> None:
         st.caption(plain(hurdle))
 
 
-def at_hand(board: Board, row: Row, spec: ModelSpec | None, *, own: bool) -> Photo | str:
+def at_hand(board: Board, row: Row, spec: ModelSpec | None, *, own: bool, at_home: bool) -> Photo | str:
     """The picture of a row: a sample, one of the session's, or, of a sweep of one's ``own``, where that found it; or
-    why there is none, in a sentence."""
+    why there is none, in a sentence. Pictures of an image set are also looked for in a folder that is asked for."""
     if spec is None:
         return f"The lab cannot open it: its model, {row['model']}, is not on offer now."
     if found := photos(spec.samples).get(row["picture_sha256"]):
         return found
-    if not own:
-        which = f"number {row['picture']} of an image set" if row["picture"].isdigit() else row["picture"]
+    of_set, sets = data_set(board.folder), ""
+    if of_set and at_home:
+        key = keep("benchmark-sets", "")
+        told = "The one that models.train takes as --data; the case's picture is read there."
+        sets = st.text_input("Folder with the image sets", kept(key), key=key, help=told)
+    if not own and not sets:
+        which = f"number {row['picture']} of an image set" if of_set else row["picture"]
         return f"The lab cannot open it: the picture, {which}, does not ship."
     try:
-        return photo(board.folder, row)
+        return photo(board.folder, row, sets)
     except SweepError as error:
         return f"The lab cannot open it: the picture is not at hand. {error}"
 

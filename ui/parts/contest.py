@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -45,23 +46,50 @@ from ui.shell.address import whole
 from ui.shell.cached import fingerprint
 from ui.shell.session import Key, keep, kept, photos, session
 
-OPENED = "contest-settings"
-"""The key of what the attacks' settings are folded into."""
 _saving = Measurements(most=2 * MOST)
 """Files of the attacks' ends: in a thread of their own, since each takes some passes of the network."""
 
 
-def choose_attacks(target: str, common: dict[str, float]) -> list[Settings]:
+@dataclass(frozen=True)
+class Form:
+    """A place where attacks are chosen, each with its settings."""
+
+    name: str
+    """With which the keys of its widgets begin."""
+    few: int = MOST
+    """How many attacks it begins with, at most."""
+    unasked: tuple[str, ...] = ()
+    """Settings that are not chosen here."""
+
+    @property
+    def opened(self) -> str:
+        """The key of what the settings are folded into."""
+        return f"{self.name}-settings"
+
+    def chosen(self, target: str) -> str:
+        """The key of the widget that picks the attacks for targets of a kind."""
+        return f"{self.name}-{target}"
+
+    def own(self, entry: str, setting: str) -> str:
+        """The key of the widget of one of an entry's own settings."""
+        return f"{self.name}-{entry}-{setting}"
+
+
+CONTEST = Form("contest")
+"""That of the page Compare."""
+
+
+def choose_attacks(target: str, common: dict[str, float], form: Form = CONTEST) -> list[Settings]:
     """Up to MOST attacks that can be asked for a target of this kind, each with its settings, no two alike."""
     fits = offered(target)
     first = {each.attack: dict(each.own) for each in first_attacks(target)}
-    key = keep(chosen_key(target), list(first))
-    chosen = choose_entries(key, fits)
+    chosen = choose_entries(form, keep(form.chosen(target), list(first)[: form.few]), fits)
     problems, asked = st.container(), dict[Settings, str]()
-    with st.expander("Settings of these attacks", key=OPENED, on_change="rerun"):
+    with st.expander("Settings of these attacks", key=form.opened, on_change="rerun"):
         for entry in chosen:
             attack = attack_of(entry)
-            settings = Settings(attack, tuple(choose_own(entry, first.get(attack, {})).items()), **common)
+            own = choose_own(form, entry, first.get(attack, {}))
+            settings = Settings(attack, tuple(own.items()), **common)
             if settings in asked:
                 same = f"“{titled(entry)}” has the same settings as “{titled(asked[settings])}”"
                 problems.warning(plain(f"{same}, so that only one of them runs. Change them below."))
@@ -69,7 +97,7 @@ def choose_attacks(target: str, common: dict[str, float]) -> list[Settings]:
     return list(asked)
 
 
-def choose_entries(key: Key[list[str]], fits: Mapping[str, Entry]) -> list[str]:
+def choose_entries(form: Form, key: Key[list[str]], fits: Mapping[str, Entry]) -> list[str]:
     """Attacks, and some of them once more: the names of their entries, in the order in which they run."""
     chosen = kept(key)
     more = {name: [entry for entry in chosen if attack_of(entry) == name != entry] for name in fits}
@@ -91,19 +119,20 @@ def choose_entries(key: Key[list[str]], fits: Mapping[str, Entry]) -> list[str]:
             help="One of these attacks again, with other settings.",
             format_func=titled,
             on_click=_repeat,
-            args=(key,),
+            args=(form, key),
         )
     return chosen
 
 
-def _repeat(key: Key[list[str]]) -> None:
+def _repeat(form: Form, key: Key[list[str]]) -> None:
     """Add an attack once more, with the settings that it has, and open them."""
     attack, chosen, values = st.session_state[f"{key}-more"], kept(key), session().lasting.kept
     entry = next(each for each in entries([attack] * (MOST + 1)) if each not in chosen)
     st.session_state[key] = [*chosen, entry]
-    st.session_state[OPENED] = True
+    st.session_state[form.opened] = True
     for setting in OFFERED[attack].settings:
-        st.session_state[own_key(entry, setting.name)] = values[own_key(attack, setting.name)]
+        if setting.name not in form.unasked:
+            st.session_state[form.own(entry, setting.name)] = values[form.own(attack, setting.name)]
 
 
 def titled(entry: str) -> str:
@@ -112,34 +141,26 @@ def titled(entry: str) -> str:
     return OFFERED[attack].title + (f" ({number})" if number else "")
 
 
-def choose_own(entry: str, first: Mapping[str, Value]) -> dict[str, Value]:
+def choose_own(form: Form, entry: str, first: Mapping[str, Value]) -> dict[str, Value]:
     """An attack's own settings, which begin with the values ``first``."""
     attack = OFFERED[attack_of(entry)]
     st.markdown(f"**{plain(titled(entry))}**")
     st.caption(plain(f"{attack.summary} {attack.source}."))
     own = {}
-    columns = st.columns(min(4, len(attack.settings))) if attack.settings else []
-    for i, setting in enumerate(attack.settings):
+    asked = [setting for setting in attack.settings if setting.name not in form.unasked]
+    columns = st.columns(min(4, len(asked))) if asked else []
+    for i, setting in enumerate(asked):
         with columns[i % len(columns)]:
-            own[setting.name] = choose_setting(own_key(entry, setting.name), setting, first.get(setting.name))
+            own[setting.name] = choose_setting(form.own(entry, setting.name), setting, first.get(setting.name))
     return own
 
 
 def widgets(target: str, asked: Sequence[Settings]) -> dict[str, Any]:
     """The values of the widgets that show these attacks, by key."""
     named = entries([each.attack for each in asked])
-    own = {own_key(entry, name): value for entry, each in zip(named, asked, strict=True) for name, value in each.own}
-    return {chosen_key(target): named} | own
-
-
-def chosen_key(target: str) -> str:
-    """The key of the widget that picks the attacks for targets of a kind."""
-    return f"contest-{target}"
-
-
-def own_key(entry: str, name: str) -> str:
-    """The key of the widget of one of an entry's own settings."""
-    return f"contest-{entry}-{name}"
+    pairs = zip(named, asked, strict=True)
+    own = {CONTEST.own(entry, name): value for entry, each in pairs for name, value in each.own}
+    return {CONTEST.chosen(target): named} | own
 
 
 def saved(contender: Contender) -> Future[Saved] | None:

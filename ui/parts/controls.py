@@ -323,19 +323,23 @@ def choose_settings(asked: str) -> Settings:
 
 def choose_common() -> dict[str, float]:
     """The settings that all attacks have."""
-    default = Settings()
-    margin, cap = keep("kappa", default.kappa), keep("max_seconds", default.max_seconds)
-    kappa = st.slider(
+    kappa, cap = choose_margin("kappa"), keep("max_seconds", Settings().max_seconds)
+    return {"kappa": kappa, "max_seconds": st.number_input("Most seconds", 1.0, MAX_SECONDS, kept(cap), key=cap)}
+
+
+def choose_margin(name: str) -> float:
+    """How far inside the target region attacks are to end, kept under a ``name``."""
+    key = keep(name, Settings().kappa)
+    return st.slider(
         "Margin κ",
         0.0,
         MAX_KAPPA,
-        kept(margin),
+        kept(key),
         step=KAPPA_STEP,
-        key=margin,
+        key=key,
         help="How far inside the target region to end, in logits. With 0 the picture ends on the border, and "
         "rounding it to 8 bits usually undoes the attack.",
     )
-    return {"kappa": kappa, "max_seconds": st.number_input("Most seconds", 1.0, MAX_SECONDS, kept(cap), key=cap)}
 
 
 def choose_attack(entries: Mapping[str, Entry]) -> str:

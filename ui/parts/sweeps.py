@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
-from lab.comparison import first_attacks
 from lab.markup import plain
 from lab.photos.uploads import MAX_BYTES
-from lab.request import OFFERED, offered
 from lab.runs.sweeps import ESTIMATE, RUN, UPLOADED, OwnSweep, own_sweeps, plan, possible
 from lab.sweep.plan import OTHER
 from models.cards import ModelSpec
 from models.registry import MODELS
 from ui.parts.benchmark import pick
+from ui.parts.contest import Form, choose_attacks
+from ui.parts.controls import choose_margin
 from ui.shell.session import keep, kept, session
 
 POLL = 1.0
@@ -26,6 +27,8 @@ MOST = 100
 SAMPLES, FILES, FOLDER = "The sample photos", "Files", "A folder on this computer"
 LAST = 12
 """Lines of what a process has said."""
+FORM = Form("sweep", few=3, unasked=("seed",))
+"""The plan's seeds are for all attacks."""
 
 
 def plan_one(*, at_home: bool) -> None:
@@ -35,27 +38,26 @@ def plan_one(*, at_home: bool) -> None:
         model = pick("Model", "sweep-model", [*MODELS], {name: spec.title for name, spec in MODELS.items()})
         spec = MODELS[model]
         pictures, files = choose_pictures(spec, at_home=at_home)
-        rule = choose_rule(spec)
-        fits, first = offered(spec.encoding.name), first_attacks(spec.encoding.name)[:3]
-        key = keep(f"sweep-attacks-{spec.encoding.name}", [each.attack for each in first])
-        attacks = st.multiselect("Attacks", [*fits], kept(key), lambda name: OFFERED[name].title, key=key)
-    text = plan(f"{rule[0]}, {spec.title}", model, pictures, rule, attacks) if pictures and attacks else ""
     with right:
-        st.markdown("**The plan**")
-        if not text:
-            st.info("Choose pictures and attacks.")
-            return
-        st.code(text, None, wrap_lines=True)
-        busy = any(each.running for each in own_sweeps())
-        with st.container(horizontal=True):
-            ask: dict[str, Any] = {"disabled": busy, "on_click": begin, "args": (text, files)}
-            st.button("Estimate", icon=":material/timer:", kwargs={"what": ESTIMATE}, **ask)
-            st.button("Start", icon=":material/play_arrow:", type="primary", kwargs={"what": RUN}, **ask)
-        st.caption(
-            "An estimate makes a few units of each attack. A sweep is a process of its own, one at a time: it goes on "
-            "when this page is closed, and the same plan goes on where it was stopped. docs/SWEEPS.md says what else "
-            "a plan may say: copy it, and run it from the command line."
-        )
+        rule = choose_rule(spec)
+        margin = choose_margin("sweep-kappa")
+    attacks = choose_attacks(spec.encoding.name, {"kappa": margin, "max_seconds": math.inf}, FORM)
+    st.markdown("**The plan**")
+    if not pictures or not attacks:
+        st.info("Choose pictures and attacks.")
+        return
+    text = plan(f"{rule[0]}, {spec.title}", model, pictures, rule, attacks)
+    st.code(text, None, wrap_lines=True)
+    busy = any(each.running for each in own_sweeps())
+    with st.container(horizontal=True):
+        ask: dict[str, Any] = {"disabled": busy, "on_click": begin, "args": (text, files)}
+        st.button("Estimate", icon=":material/timer:", kwargs={"what": ESTIMATE}, **ask)
+        st.button("Start", icon=":material/play_arrow:", type="primary", kwargs={"what": RUN}, **ask)
+    st.caption(
+        "An estimate makes a few units of each attack. A sweep is a process of its own, one at a time: it goes on "
+        "when this page is closed, and the same plan goes on where it was stopped. docs/SWEEPS.md says what else "
+        "a plan may say: copy it, and run it from the command line."
+    )
 
 
 def choose_pictures(spec: ModelSpec, *, at_home: bool) -> tuple[dict[str, str], list[tuple[str, bytes]]]:

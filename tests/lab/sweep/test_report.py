@@ -9,12 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tomli_w
+from PIL import Image
 
 from lab.sweep.__main__ import main
 from lab.sweep.plan import Plan, spec_of
 from lab.sweep.report import Results, Table, write
-from lab.sweep.statistics import optimality, paired
+from lab.sweep.statistics import optimality, paired, share_interval
 from lab.sweep.store import ROOT, SCHEMA, Sweep
+from models.registry import MODELS
+from tests.lab.sweep.conftest import rows
 
 PLANS = sorted((ROOT / "examples" / "plans").glob("*.toml"))
 Begin = Callable[..., Sweep]
@@ -48,7 +52,8 @@ def test_the_overview_says_what_the_rows_say(results: Sweep) -> None:
     found = {row[0]: dict(zip(overview.head, row, strict=True)) for row in overview.rows}
     ddn, fgsm = found["ddn"], found["fgsm"]
     assert (ddn["n"], ddn["skipped"], ddn["errors"]) == (12, 1, 0)
-    assert ddn["ASR"] == pytest.approx(10 / 11)
+    assert (ddn["tried"], ddn["reached"], ddn["ASR"]) == (11, 10, pytest.approx(10 / 11))
+    assert (ddn["ASR, low"], ddn["ASR, high"]) == share_interval(10, 11)
     assert ddn["bASR"] == pytest.approx(10 / 11)
     assert (ddn["bASR, clean"], ddn["flips made"], ddn["collateral"]) == (0.5, 0.5, 0)
     assert ddn["median L2"] == np.median([np.inf, *(1.0 + 2 * n for n in range(2, 12))])
@@ -151,6 +156,43 @@ def test_an_example_is_short_and_fits_its_models(path: Path) -> None:
     blocks, out = plan.blocks({address: spec_of(address) for address in plan.models})
     assert blocks
     assert out == []
+
+
+@pytest.fixture(scope="session")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with small image sets, made of the sample pictures, which is a folder of photos as well."""
+    folder, samples = tmp_path_factory.mktemp("sets"), ROOT / "assets" / "samples"
+    signs = sorted((samples / "gtsrb").iterdir())
+    x = np.stack([np.asarray(Image.open(path).convert("RGB").resize((32, 32))) for path in signs])
+    y = np.array([MODELS["gtsrb-onehot"].encoding.labels.index(path.stem.replace("_", " ")) for path in signs])
+    arrays = {f"{name}_{part}": each for part in ("train", "test") for name, each in (("x", x), ("y", y))}
+    np.savez(folder / "gtsrb32.npz", **arrays, track_train=np.arange(len(y)))
+    photos = sorted((samples / "photos").iterdir())
+    tables = ("corel5k/labels_objects.csv", "images", "water"), ("voc2007/labels.csv", "test", "cat")
+    for table, place, word in tables:
+        (folder / table).parent.mkdir()
+        (folder / table).with_name(place).mkdir()
+        lines = [f"id,split,{word},people"]
+        for number, path in enumerate(photos):
+            lines.append(f"{number},{'trainval' if place == 'images' and number % 2 else 'test'},{number % 3 % 2},1")
+            Image.open(path).convert("RGB").save((folder / table).with_name(place) / f"{number}.jpg")
+        (folder / table).write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", PLANS, ids=lambda path: path.stem)
+def test_an_example_runs_on_a_few_pictures(path: Path, sets: Path, tmp_path: Path) -> None:
+    plan = tomllib.loads(path.read_text("utf-8"))
+    plan["pictures"] |= {"take": 3 if "data" in plan["pictures"] else 1}
+    (tmp_path / "plan.toml").write_text(tomli_w.dumps(plan))
+    folder = ["--folder", str(sets)] if "folder" in plan["pictures"] else []
+    out = tmp_path / "out"
+    assert main(["run", str(tmp_path / "plan.toml"), *folder, "--out", str(out)]) == 0
+    assert main(["report", str(out)]) == 0
+    found = rows(Sweep(out))
+    assert {row["status"] for row in found} <= {"done", "skipped"}
+    assert {row["attack"] for row in found if row["success"]} == {row["attack"] for row in found}
 
 
 def test_there_are_five_examples() -> None:

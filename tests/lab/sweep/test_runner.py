@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -153,6 +154,44 @@ def test_ray_finds_what_this_process_finds(begin: Begin) -> None:
     assert untimed(rows(here)) == untimed(rows(there))
 
 
+SECRET = os.environ | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}
+"""An environment with what a cluster asks of those who come."""
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[str]:
+    """The address of a cluster of two cores that was there before."""
+    with socket.socket() as free:
+        free.bind(("", 0))
+        port = free.getsockname()[1]
+    command = [Path(sys.executable).with_name("ray"), "start", "--head", "--block", f"--port={port}", "--num-cpus=2"]
+    lean = ["--include-dashboard=false", f"--object-store-memory={2**27}"]
+    with (tmp_path / "head.txt").open("w") as said:
+        head = subprocess.Popen([*command, *lean], stdout=said, stderr=subprocess.STDOUT, env=SECRET)
+    try:
+        while "Ray runtime started" not in (tmp_path / "head.txt").read_text():
+            assert head.poll() is None, (tmp_path / "head.txt").read_text()
+            time.sleep(0.1)
+        yield f"127.0.0.1:{port}"
+    finally:
+        head.terminate()
+        head.wait()
+
+
+@pytest.mark.cluster
+def test_a_cluster_that_was_there_finds_the_same(begin: Begin, cluster: str) -> None:
+    here, there = begin({"attack": "ddn", "steps": 20}, out="here"), begin({"attack": "ddn", "steps": 20}, out="there")
+    list(run(here, Here()))
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from lab.sweep.runner import OnRay, run; from lab.sweep.store import Sweep\n"
+        "list(run(Sweep(Path(sys.argv[1])), OnRay(sys.argv[2], 2)))"
+    )
+    subprocess.run([sys.executable, "-c", script, there.folder, cluster], cwd=ROOT, env=SECRET, check=True)
+    whole(there)
+    assert untimed(rows(here)) == untimed(rows(there))
+
+
 @pytest.mark.cluster
 @pytest.mark.parametrize(("times", "given_up"), [(1, 0), (9, 4)])
 def test_the_shard_of_a_lost_actor_is_run_again(begin: Begin, times: int, given_up: int) -> None:
@@ -160,6 +199,14 @@ def test_the_shard_of_a_lost_actor_is_run_again(begin: Begin, times: int, given_
     list(run(sweep, OnRay(count=1), partial(workers.mortal, sweep.folder, 0, times)))
     whole(sweep)
     assert sum("actor of Ray was lost" in row["error"] for row in rows(sweep)) == given_up
+
+
+def test_a_cluster_that_does_not_answer_is_said_to_be_so() -> None:
+    with socket.socket() as bound:  # where nobody listens
+        bound.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{bound.getsockname()[1]}"
+        with pytest.raises(SweepError, match=f"No cluster of Ray answers at {address}: .*refused"):
+            list(OnRay(address).run(lambda: int, deque([0])))
 
 
 def test_without_ray_it_is_said_how_to_get_it(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from lab.sweep.statistics import bootstrap, budget_curve, optimality, paired, signed_rank, success_curve, within
+from lab.sweep.statistics import (
+    bootstrap,
+    budget_curve,
+    optimality,
+    paired,
+    share_interval,
+    signed_rank,
+    success_curve,
+    within,
+)
 
 INF, NAN = np.inf, np.nan
 distances = arrays(
@@ -41,6 +50,20 @@ def test_optimality_is_the_area_above_the_curve(d: np.ndarray) -> None:
         assert found == pytest.approx(np.array(areas[1:]) / areas[0], abs=0.02)
         assert (found <= 1 + 1e-12).all()
         assert optimality(np.vstack([d, best]))[-1] == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("hits", "n", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_the_interval_of_a_share_is_the_published_one(hits: int, n: int, low: float, high: float) -> None:
+    # Newcombe 1998, Statistics in Medicine 17, Table I: the score method without continuity correction.
+    assert share_interval(hits, n) == pytest.approx((low, high), abs=5e-5)
+    assert share_interval(n - hits, n) == pytest.approx((1 - high, 1 - low), abs=5e-5)
+
+
+def test_of_nothing_no_share_is_known() -> None:
+    assert np.isnan(share_interval(0, 0)).all()
 
 
 def test_the_success_curve_steps_where_a_case_is_reached() -> None:
