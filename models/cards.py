@@ -10,9 +10,9 @@ The zoo's trained models and a user's own file are the same thing: ``NAME.toml``
 
 and, where they apply: ``thresholds`` (multi-label: label j is present above the j-th logit; 0 if not given),
 ``codebook`` (ECOC: a word of + and - for each class), the tables ``preprocessing`` (of models/photos.py: size, crop,
-interpolation, squash) and ``options`` (the network's own arguments), ``title``, ``summary``, ``data``, ``licence``,
-``samples`` (pictures of its kind, in assets/samples), ``parameters`` (how many), ``sha256`` of the weights, and the
-tables ``scores`` and ``training``, which the training command writes. Needs no torch.
+interpolation, squash, pad) and ``options`` (the network's own arguments), ``title``, ``summary``, ``data``,
+``licence``, ``samples`` (pictures of its kind, in assets/samples), ``parameters`` (how many), ``sha256`` of the
+weights, and the tables ``scores`` and ``training``, which the training command writes. Needs no torch.
 
 A card may come from anybody: its size, nesting and numbers are bounded before it is believed, or even parsed.
 """
@@ -307,7 +307,10 @@ def as_card(spec: ModelSpec) -> dict[str, Any]:
     """What ``read_card`` reads, as TOML's types, less what is empty."""
     card = {entry: getattr(spec, entry, None) for entry in _ENTRIES}
     card |= vars(spec.encoding) | {"encoding": spec.encoding.name}
-    card["preprocessing"] = {each.name: getattr(spec.preprocessing, each.name) for each in fields(Preprocessing)}
+    look = {each.name: getattr(spec.preprocessing, each.name) for each in fields(Preprocessing)}
+    if not spec.preprocessing.pad:  # sweeps know models by their cards, and older cards have no such entry
+        del look["pad"]
+    card["preprocessing"] = look
     if spec.encoding.codebook is not None:
         card["codebook"] = ["".join("+" if bit > 0 else "-" for bit in word) for word in spec.encoding.codebook]
     return {entry: value for entry, value in card.items() if value not in (None, "", (), {})}

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 from http.client import HTTPException, HTTPResponse
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 from urllib.error import HTTPError
@@ -37,6 +38,10 @@ T = TypeVar("T")
 
 class HubError(ModelError, RuntimeError):
     """A model of a hub cannot be had; the message says why and what to do."""
+
+
+class MissingFile(HubError):
+    """A repository is there, but has no file of the name."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> HubError:
@@ -251,7 +256,8 @@ class HubFile:
         files = {file.rfilename: file for file in info.siblings or ()}
         name = next((name for name in self.names if name in files), None)
         if name is None:
-            raise HubError(f"{self.repository} on {_hub()} has no {' or '.join(self.names)}: it cannot be used here.")
+            names = " or ".join(self.names)
+            raise MissingFile(f"{self.repository} on {_hub()} has no {names}: it cannot be used here.")
         large = files[name].lfs
         return Found(name, info.sha or "main", files[name].size or 0, large.sha256 if large else "")
 
@@ -298,11 +304,19 @@ def _hub() -> str:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A model worth trying, known without torch: ``weights.unavailable()`` says whether it can be had."""
+    """A model worth trying, known without torch."""
 
     address: str
     line: str
     weights: Weights
+    package: str = ""
+    """What else has to be installed."""
+
+    def unavailable(self) -> str:
+        """Why it cannot be had now, in a sentence; empty if it can."""
+        if self.package and find_spec(self.package) is None:
+            return f"It needs a package that is not installed: pip install {self.package}."
+        return self.weights.unavailable()
 
 
 _TORCHVISION = "https://download.pytorch.org/models"
@@ -337,6 +351,17 @@ SUGGESTIONS = (
         "open_clip:RN50/openai",
         "OpenAI's CLIP on a ResNet, with your own words as labels: multi-label, 408 MB.",
         HubFile("timm/resnet50_clip.openai", _CLIP),
+    ),
+    Suggestion(
+        "open_clip:ViT-B-16-SigLIP/webli",
+        "SigLIP, which was trained to judge each word by itself, with your own words as labels: multi-label, 813 MB.",
+        HubFile("timm/ViT-B-16-SigLIP", _CLIP),
+        package="transformers",
+    ),
+    Suggestion(
+        "hf-hub:SmilingWolf/wd-vit-tagger-v3",
+        "A tagger of drawings, 10,861 labels at once, some of them for adults only: multi-label, 379 MB.",
+        HubFile("SmilingWolf/wd-vit-tagger-v3"),
     ),
 )
 """Models worth trying, one line each."""

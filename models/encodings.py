@@ -222,11 +222,14 @@ class Encoding(ABC):
         """The value with which a widget shows a target: a class's index, or the indices of all labels that are lit."""
 
     @abstractmethod
-    def asking(self, chosen: Any, seen: Prediction, *, held: bool = True) -> Target:
-        """The target that such a value asks for. Of several labels those that stay as they are may float, or are held.
-
-        If nothing changes, they are held all the same.
+    def asking(self, chosen: Any, seen: Prediction, *, held: Sequence[int] | None = None) -> Target:
+        """The target that such a value asks for. Of several labels, those that stay as they are float but for the
+        ``held``; None holds all of them, as they are held if nothing is asked for otherwise.
         """
+
+    def standing(self, target: Target, seen: Prediction) -> list[int]:
+        """The labels that a target holds as they are, if it leaves others free."""
+        return []
 
     # --- how it is written into an address
 
@@ -303,7 +306,7 @@ class _OfClasses(Encoding):
     def chosen(self, target: Target, seen: Prediction) -> Any:
         return target
 
-    def asking(self, chosen: Any, seen: Prediction, *, held: bool = True) -> Target:
+    def asking(self, chosen: Any, seen: Prediction, *, held: Sequence[int] | None = None) -> Target:
         return int(chosen)
 
     def to_link(self, target: Target) -> dict[str, list[str]]:
@@ -678,10 +681,15 @@ class MultiLabel(Encoding):
         asked = self.wishes(target)
         return np.flatnonzero(np.where(asked == FREE, seen.decoded, asked)).tolist()
 
-    def asking(self, chosen: Any, seen: Prediction, *, held: bool = True) -> Target:
-        wanted = np.isin(np.arange(len(self.labels)), chosen)
-        toggled = wanted != seen.decoded
-        return tuple(np.where(toggled | held | ~toggled.any(), wanted, FREE).tolist())
+    def asking(self, chosen: Any, seen: Prediction, *, held: Sequence[int] | None = None) -> Target:
+        labels = np.arange(len(self.labels))
+        wanted = np.isin(labels, chosen)
+        asked = (wanted != seen.decoded) | np.isin(labels, labels if held is None else held)
+        return tuple(np.where(asked | ~asked.any(), wanted, FREE).tolist())
+
+    def standing(self, target: Target, seen: Prediction) -> list[int]:
+        asked = self.wishes(target)
+        return np.flatnonzero(asked == seen.decoded).tolist() if FREE in asked else []
 
     def to_link(self, target: Target) -> dict[str, list[str]]:
         asked = self.wishes(target)

@@ -21,7 +21,8 @@ LARGEST_RESIZED = 4096
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a network wants its photos: a square picture, cut from the centre or squeezed from the whole.
+    """How a network wants its photos: a square picture, cut from the centre, squeezed from the whole, or with white
+    beside it.
 
     Pixel for pixel what torchvision's Resize and CenterCrop (or Resize alone, for ``squash``) give.
     """
@@ -34,6 +35,8 @@ class Preprocessing:
     """One of Pillow's: nearest, box, bilinear, hamming, bicubic, lanczos."""
     squash: bool = False
     """Whether the whole photo is squeezed into the square, whatever its shape; nothing is cropped then."""
+    pad: bool = False
+    """Whether the photo is put in the middle of a white square first, on which all else is done."""
 
     def __post_init__(self) -> None:
         if not (is_whole(self.size) and 8 <= self.size <= 2048):
@@ -42,8 +45,9 @@ class Preprocessing:
             raise ValueError(f"expected a crop of 0.1 to 1, got {brief(self.crop)}")
         if self.size / self.crop > LARGEST_RESIZED:
             raise ValueError(f"expected size / crop of at most {LARGEST_RESIZED}, got {self.size} / {self.crop}")
-        if not isinstance(self.squash, bool):
-            raise TypeError(f"expected squash to be true or false, got {brief(self.squash)}")
+        for name, value in (("squash", self.squash), ("pad", self.pad)):
+            if not isinstance(value, bool):
+                raise TypeError(f"expected {name} to be true or false, got {brief(value)}")
         if str(self.interpolation).upper() not in Image.Resampling.__members__:
             known = ", ".join(name.lower() for name in Image.Resampling.__members__)
             raise ValueError(f"expected an interpolation of {known}, got {brief(self.interpolation)}")
@@ -53,8 +57,19 @@ class Preprocessing:
         """Pillow's name of the interpolation."""
         return Image.Resampling[self.interpolation.upper()]
 
+    def frame(self, size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+        """For a photo of this width and height, (width, height) of what is resized and (left, top) of the photo in it.
+
+        Both are the photo's own unless it is padded.
+        """
+        if not self.pad:
+            return size, (0, 0)
+        side = max(size)
+        return (side, side), ((side - size[0]) // 2, (side - size[1]) // 2)
+
     def layout(self, size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
         """For a photo of this width and height, (width, height) once resized and (left, top) of the crop in that."""
+        size, _ = self.frame(size)
         if self.squash:
             return (self.size, self.size), (0, 0)
         # The scale is exact, so that the sides round as torchvision's do.
@@ -68,13 +83,13 @@ class Preprocessing:
         A change of L2 norm l in the picture takes one of about zoom l in the photo, zoom^2 pixels of it for each of
         the picture: lengths of an attack's steps are to be multiplied by it.
         """
-        width, height = self.layout(size)[0]
-        return math.sqrt(size[0] * size[1] / (width * height))
+        (wide, high), (width, height) = self.frame(size)[0], self.layout(size)[0]
+        return math.sqrt(wide * high / (width * height))
 
     def __call__(self, photo: Image.Image) -> NDArray[np.uint8]:
         """The (size, size, 3) picture of a photo of any mode and size."""
-        resized, (left, top) = self.layout(photo.size)
-        whole = photo.convert("RGB").resize(resized, self.method)
+        left, top = self.layout(photo.size)[1]
+        whole = self._resized(photo)
         return np.asarray(whole.crop((left, top, left + self.size, top + self.size)))
 
     def around(self, picture: NDArray[np.uint8], photo: Image.Image | None = None) -> Image.Image:
@@ -87,9 +102,18 @@ class Preprocessing:
         if photo is None:
             beyond = [(top, height - top - self.size), (left, width - left - self.size), (0, 0)]
             return Image.fromarray(np.pad(picture, beyond, mode="edge"))
-        whole = photo.convert("RGB").resize((width, height), self.method)
+        whole = self._resized(photo)
         whole.paste(Image.fromarray(picture), (left, top))
         return whole
+
+    def _resized(self, photo: Image.Image) -> Image.Image:
+        """What is cropped, in RGB."""
+        size, place = self.frame(photo.size)
+        whole = photo.convert("RGB")
+        if size != photo.size:
+            whole = Image.new("RGB", size, "white")
+            whole.paste(photo.convert("RGB"), place)
+        return whole.resize(self.layout(photo.size)[0], self.method)
 
 
 def shrunk(photo: Image.Image, pixels: int = NATIVE_PIXELS) -> tuple[Image.Image, str]:

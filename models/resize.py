@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn import functional
 
 from models.photos import Preprocessing
 
@@ -28,16 +29,19 @@ class Resize(nn.Module):
     def __init__(self, preprocessing: Preprocessing, size: tuple[int, int]) -> None:
         super().__init__()
         self.size = size
+        (width, height), (before, above) = preprocessing.frame(size)
+        self.white = (before, width - size[0] - before, above, height - size[1] - above)
         resized, (left, top) = preprocessing.layout(size)
         side, method = preprocessing.size, preprocessing.method
-        self.height_first = _height_first(size, resized, method)
-        self.register_buffer("columns", _matrix(size[0], resized[0], method)[:, left : left + side], persistent=False)
-        self.register_buffer("rows", _matrix(size[1], resized[1], method)[:, top : top + side].T, persistent=False)
+        self.height_first = _height_first((width, height), resized, method)
+        self.register_buffer("columns", _matrix(width, resized[0], method)[:, left : left + side], persistent=False)
+        self.register_buffer("rows", _matrix(height, resized[1], method)[:, top : top + side].T, persistent=False)
 
     def forward(self, photos: Tensor) -> Tensor:
         if photos.shape[:-3:-1] != self.size:
             came = " x ".join(map(str, photos.shape[:-3:-1]))
             raise ValueError(f"expected photos of {self.size[0]} x {self.size[1]} pixels, got {came}")
+        photos = functional.pad(photos, self.white, value=1.0)
         if self.height_first:
             return _clipped(_clipped(self.rows @ photos) @ self.columns)
         return _clipped(self.rows @ _clipped(photos @ self.columns))

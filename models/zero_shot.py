@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +14,7 @@ from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.cards import ModelSpec
+from models.cards import ModelSpec, said
 from models.downloads import HubError, HubFile, Progress, missing, unknown
 from models.encodings import MultiLabel, Plain
 from models.options import brief
@@ -23,24 +23,33 @@ from models.photos import Preprocessing
 NAME = "ARCH/PRETRAINED"
 NEUTRAL = "a photo"
 PROMPT = "a photo of {}"
+_OF_TEXTS = f'A label is present where the photo is closer to "{PROMPT.format("it")}" than to "{NEUTRAL}".'
+_OF_PAIRS = f'A label is present where the photo and "{PROMPT.format("it")}" are more likely a pair than not.'
 
 
 class ZeroShot(nn.Module):
-    """Logits of labels given in words: z_k = scale (cos(image, "a photo of <label k>") - cos(image, "a photo")).
+    """Logits of labels given in words, linear in the image features f (of length 1): z = D f + b.
 
-    Takes normalised images (N, 3, H, W); gives (N, n). Only the image tower and the n directions, scale times the
-    difference of two text features each, are kept.
+    Of a CLIP, z_k = scale (cos(image, "a photo of <label k>") - cos(image, "a photo")): D has in its rows scale times
+    the difference of two text features, and b is 0. A SigLIP (Zhai, Mustafa, Kolesnikov and Beyer 2023) was trained to
+    say of each pair by itself whether image and text belong together: z_k = scale cos(image, "a photo of <label k>") +
+    bias, both learned, is the logit of the probability that they do.
+
+    Takes normalised images (N, 3, H, W); gives (N, n). Only the image tower, ``directions`` (n, d) and ``bias`` are
+    kept.
     """
 
     directions: Tensor
+    bias: Tensor
 
-    def __init__(self, visual: nn.Module, directions: Tensor) -> None:
+    def __init__(self, visual: nn.Module, directions: Tensor, bias: Tensor) -> None:
         super().__init__()
         self.visual = visual
         self.register_buffer("directions", directions)
+        self.register_buffer("bias", bias)
 
     def forward(self, images: Tensor) -> Tensor:
-        return functional.normalize(self.visual(images), dim=-1) @ self.directions.T
+        return functional.normalize(self.visual(images), dim=-1) @ self.directions.T + self.bias
 
 
 def describe(name: str, labels: Sequence[str], encoding: Plain | None = None) -> ModelSpec:
@@ -65,7 +74,7 @@ def describe(name: str, labels: Sequence[str], encoding: Plain | None = None) ->
         preprocessing=Preprocessing(size, 1.0, look["interpolation"], squash=look["resize_mode"] == "squash"),
         mean=tuple(look["mean"]),
         std=tuple(look["std"]),
-        summary=f'A label is present where the photo is closer to "{PROMPT.format("it")}" than to "{NEUTRAL}".',
+        summary=_OF_PAIRS if "init_logit_bias" in config else _OF_TEXTS,
         data=f"pairs of images and texts: {name.partition('/')[2]}",
         licence=f"see huggingface.co/{file.repository}",
         download=missing(file),
@@ -82,12 +91,29 @@ def weights_of(name: str) -> HubFile:
 
 def build(name: str, spec: ModelSpec, weights: Path) -> ZeroShot:
     """The network of a spec that ``describe`` gave, with these weights. Raises what open_clip raises."""
-    model = _clip(name, weights)
-    texts = [NEUTRAL, *map(PROMPT.format, spec.encoding.labels)]
-    tokens = open_clip.get_tokenizer(name.partition("/")[0])(texts)
+    model, read = _clip(name, weights), _reader(name)
+
+    def encoded(texts: list[str]) -> Tensor:
+        features: Tensor = model.encode_text(read(texts), normalize=True)
+        return features
+
     with torch.no_grad():
-        neutral, *present = model.encode_text(tokens, normalize=True)
-        return ZeroShot(model.visual, model.logit_scale.exp() * (torch.stack(present) - neutral))
+        present, scale = encoded(list(map(PROMPT.format, spec.encoding.labels))), model.logit_scale.exp()
+        if model.logit_bias is not None:
+            return ZeroShot(model.visual, scale * present, model.logit_bias.detach())
+        return ZeroShot(model.visual, scale * (present - encoded([NEUTRAL])), torch.zeros(()))
+
+
+def _reader(name: str) -> Callable[[list[str]], Tensor]:
+    """open_clip's tokenizer: texts to tokens (N, length). Raises HubError if one of the hub's cannot be had."""
+    try:
+        reader: Callable[[list[str]], Tensor] = open_clip.get_tokenizer(name.partition("/")[0])
+    except (OSError, ValueError) as error:
+        raise HubError(
+            f"What open_clip:{name} reads texts with (its tokenizer, on the Hugging Face hub) cannot be had "
+            f"({said(error)}): check the network, then try again."
+        ) from error
+    return reader
 
 
 def visual(spec: ModelSpec, progress: Progress | None = None) -> nn.Module:

@@ -19,6 +19,7 @@ from bench.browsing import ROOT, Server, serving
 from lab import request, store
 from lab.photos import uploads
 from lab.runs import attack_run, pool
+from models.hubs import of_hugging_face
 from tests.test_layers import imported
 from tests.test_security import handshake
 from ui.parts import adding
@@ -123,6 +124,7 @@ def test_the_text_names_files_that_exist_and_limits_that_hold() -> None:
     for limit in (
         f"{uploads.MAX_BYTES // 2**20} MB, {uploads.MAX_PIXELS // 10**6} megapixels",
         f"{adding.MAX_MEGABYTES} MB, 1 MB; no pickles",
+        f"{of_hugging_face.LARGEST_FILE // 2**20} MB | `models/hubs",
         f"{pool.MAX_ADDED} for all visitors",
         f"the last {session.MAX_RUNS}, and {attack_run.MEMORY // 2**20} MiB",
         f"paused after {housekeeping.REST:.0f} seconds, forgotten after {housekeeping.GONE:.0f}",

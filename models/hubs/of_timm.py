@@ -77,7 +77,7 @@ def described(
     return ModelSpec(
         name=address,
         title=address.partition(":")[2],
-        encoding=encoding(named(address, config.num_classes, labels, _timm_labels(config))),
+        encoding=encoding(named(address, config.num_classes, labels, known_labels(config))),
         network=address,
         # timm rounds the side of the resized photo down
         preprocessing=Preprocessing(
@@ -92,7 +92,7 @@ def described(
     )
 
 
-def _timm_labels(config: PretrainedCfg) -> list[str]:
+def known_labels(config: PretrainedCfg) -> list[str]:
     """The outputs' names by the model's own configuration, else ImageNet's if there are as many; empty if unknown."""
     if config.label_names:
         names: Any = config.label_names

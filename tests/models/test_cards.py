@@ -133,6 +133,8 @@ def test_a_card_is_plain_toml_and_its_codewords_are_signs() -> None:
     assert card["encoding"] == "ECOC"
     assert card["codebook"] == ["+-+", "--+"]
     assert card["preprocessing"] == {"size": 224, "crop": 0.875, "interpolation": "bicubic", "squash": False}
+    padded = replace(spec, preprocessing=replace(spec.preprocessing, pad=True))
+    assert as_card(padded)["preprocessing"] == card["preprocessing"] | {"pad": True}
 
 
 def test_the_least_that_a_card_may_hold() -> None:

@@ -231,7 +231,7 @@ def test_a_target_comes_back_from_its_link(encoding: Encoding, data: st.DataObje
 
 @given(encoding=encodings(), data=st.data())
 def test_a_target_comes_back_from_the_widget_that_shows_it(encoding: Encoding, data: st.DataObject) -> None:
-    """But for labels that are left free: the widget shows what they are, and leaves all free that do not change."""
+    """With what it holds as it is, where labels are left free; without that, all are free that do not change."""
     target, now = data.draw(targets(encoding)), seen(encoding, data.draw(logits(encoding)))
     shown = encoding.chosen(target, now)
     if isinstance(encoding, OneHot) and not isinstance(target, int):
@@ -240,7 +240,8 @@ def test_a_target_comes_back_from_the_widget_that_shows_it(encoding: Encoding, d
     if FREE not in encoding.wishes(target):
         assert encoding.asking(shown, now) == target
         return
-    floating = encoding.wishes(encoding.asking(shown, now, held=False))
+    assert encoding.asking(shown, now, held=encoding.standing(target, now)) == target
+    floating = encoding.wishes(encoding.asking(shown, now, held=()))
     flips = encoding.change(now, target)
     assert isinstance(flips, Flips)
     if flips.gone or flips.new:

@@ -3,13 +3,16 @@
 No test needs a network: weights lie where a download would have put them.
 """
 
+import csv
 import json
+import re
 import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import open_clip
 import pytest
 import safetensors.torch
@@ -24,7 +27,7 @@ from timm.models._hub import save_for_hf
 from torch import Tensor, nn
 
 from jma_core import Network
-from models import clip_mlp, downloads, train
+from models import clip_mlp, downloads, train, zero_shot
 from models.architectures import Classifier
 from models.cards import ModelSpec, read_card
 from models.data import DataError
@@ -251,6 +254,55 @@ def test_zero_shot_logits_are_differences_of_open_clips_cosines(tiny_clip: open_
     check_derivatives(network, spec)
 
 
+@pytest.fixture
+def tiny_siglip(monkeypatch: pytest.MonkeyPatch) -> open_clip.CustomTextCLIP:
+    """A SigLIP in small, on timm's image tower, registered with open_clip as tiny-sl/random, with CLIP's tokenizer."""
+    vision = {"image_size": 160, "timm_model_name": "test_vit", "timm_pool": "", "timm_proj": "linear"}
+    text = {"context_length": 64, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 2, "no_causal_mask": True}
+    text |= {"proj_bias": True, "pool_type": "last"}
+    config = {"embed_dim": 24, "init_logit_bias": -10, "custom_text": True, "vision_cfg": vision, "text_cfg": text}
+    weights = {"hf_hub": "nobody/tiny-sl/", "mean": (0.5,) * 3, "std": (0.5,) * 3, "resize_mode": "squash"}
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "tiny-sl", config)
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "tiny-sl", {"random": weights | {"interpolation": "bicubic"}})
+    torch.manual_seed(0)
+    model = open_clip.create_model("tiny-sl").eval()
+    assert isinstance(model, open_clip.CustomTextCLIP)
+    for weight in model.text.parameters():
+        weight.data *= 3  # random as it is, it sees no difference between texts
+    torch.nn.init.constant_(model.logit_scale, 4.2)
+    torch.nn.init.constant_(model.logit_bias, -7.5)
+    return model
+
+
+def test_a_siglips_logits_are_those_of_its_pairs(tiny_siglip: open_clip.CustomTextCLIP, place: Place) -> None:
+    place("open_clip:tiny-sl/random", tiny_siglip)
+    spec = describe("open_clip:tiny-sl/random", labels=WORDS)
+    network = pretrained(spec).eval()
+    texts = open_clip.tokenize([f"a photo of {word}" for word in WORDS], context_length=64)
+    with torch.no_grad():
+        expected, _ = tiny_siglip.get_logits(seen(spec), texts)
+        torch.testing.assert_close(network(seen(spec)), expected, rtol=1e-4, atol=1e-4)
+    assert float(expected.max() - expected.min()) > 0.1
+    assert spec.encoding == MultiLabel(WORDS)  # above 0: a pair more likely than not, by the sigmoid
+    assert "are more likely a pair than not" in spec.summary
+    assert spec.preprocessing.squash
+    assert {name.partition(".")[0] for name, _ in network.named_parameters()} == {"visual"}
+    check_derivatives(network, spec)
+
+
+def test_a_tokenizer_that_cannot_be_had_is_not_taken_for_damaged_weights(
+    tiny_siglip: open_clip.CustomTextCLIP, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def get_tokenizer(name: str) -> Any:
+        raise OSError("We couldn't connect")
+
+    place("open_clip:tiny-sl/random", tiny_siglip)
+    spec = describe("open_clip:tiny-sl/random", labels=WORDS)
+    monkeypatch.setattr(open_clip, "get_tokenizer", get_tokenizer)
+    with pytest.raises(HubError, match=r"^What open_clip:tiny-sl/random reads texts with .*couldn't connect.*network"):
+        pretrained(spec)
+
+
 def test_the_words_are_part_of_a_zero_shot_models_name(sizes: None) -> None:
     cats, dogs = (describe("open_clip:ViT-B-32/openai", labels=words) for words in (["cat"], ["dog"]))
     assert cats.name != dogs.name
@@ -263,10 +315,10 @@ def test_the_words_are_part_of_a_zero_shot_models_name(sizes: None) -> None:
 def own_repository() -> Callable[..., nn.Module]:
     """Writes a timm model with five labels as a repository of the hub, the way that timm does; gives the model."""
 
-    def write(**entries: Any) -> nn.Module:
+    def write(at: str = "me/trees", **entries: Any) -> nn.Module:
         model = loud(timm.create_model("test_resnet", num_classes=5))
         config = {"label_names": ["n1", "n2", "n3", "n4", "n5"], "label_descriptions": {"n1": "oak", "n2": "elm"}}
-        save_for_hf(model, str(in_hub_cache("me/trees")), model_config=config | entries, safe_serialization=True)
+        save_for_hf(model, str(in_hub_cache(at)), model_config=config | entries, safe_serialization=True)
         return model
 
     return write
@@ -291,6 +343,94 @@ def test_several_labels_at_once_are_declared_by_the_repository_or_the_user(
     assert type(describe("hf-hub:me/trees").encoding) is MultiLabel
     assert type(describe("hf-hub:me/trees", encoding=OneHot).encoding) is OneHot
     assert describe("hf-hub:me/trees", labels=list("abcde")).encoding.labels == tuple("abcde")
+
+
+TAGS = (("general", 9, 0.3), ("1girl", 0, 0.4), (";,)", 0, 0.5), ("*bold*_(series)", 4, 0.6), ("sky", 0, 0.7))
+Tagger = Callable[..., nn.Module]
+
+
+@pytest.fixture
+def tagger(own_repository: Callable[..., nn.Module]) -> Tagger:
+    """Writes a tagger of five tags as a repository of the hub, as WD's are or with thresholds; gives its network."""
+
+    def write(*, thresholds: bool = False, tags: str = "") -> nn.Module:
+        model = own_repository(label_names=None, label_descriptions=None)
+        with (in_hub_cache("me/trees") / "selected_tags.csv").open("w", encoding="utf-8", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(["tag_id", "name", "category", "best_threshold" if thresholds else "count"])
+            rows.writerows([number, name, kind, p if thresholds else 7] for number, (name, kind, p) in enumerate(TAGS))
+        if tags:
+            (in_hub_cache("me/trees") / "selected_tags.csv").write_text(tags, "utf-8")
+        return model
+
+    return write
+
+
+@pytest.mark.parametrize("thresholds", [False, True])
+def test_a_tagger_computes_what_those_of_its_kind_compute(thresholds: bool, tagger: Tagger) -> None:
+    """WD's: padded with white, by timm's transform, blue first; probabilities above 0.35, or 0.85 for a character."""
+    reference = tagger(thresholds=thresholds)
+    spec = describe("hf-hub:me/trees")
+    network = pretrained(spec).eval()
+    photo = Image.open(PHOTO).convert("RGB")
+    square = Image.new("RGB", (max(photo.size),) * 2, (255, 255, 255))
+    square.paste(photo, tuple((max(photo.size) - side) // 2 for side in photo.size))
+    theirs = create_transform(**resolve_data_config(pretrained_cfg=reference.pretrained_cfg))(square)[None]
+    torch.testing.assert_close(seen(spec), theirs, rtol=0, atol=1e-5)
+    with torch.no_grad():
+        z = reference(theirs if thresholds else theirs[:, [2, 1, 0]])
+        torch.testing.assert_close(network(seen(spec)), z, rtol=1e-4, atol=1e-4)
+    p = [p for *_, p in TAGS] if thresholds else [0.35, 0.35, 0.35, 0.85, 0.35]
+    assert isinstance(spec.encoding, MultiLabel)
+    assert spec.encoding.labels == tuple(name for name, *_ in TAGS)
+    assert 1 / (1 + np.exp(-np.array(spec.encoding.thresholds))) == pytest.approx(p)
+    z = torch.randn(50, 5).numpy()
+    np.testing.assert_array_equal(spec.encoding.decode(z), 1 / (1 + np.exp(-z)) > np.array(p, np.float32))
+    assert spec.summary.startswith("A tagger (3 general, 1 rating, 1 character): a tag is present above")
+    check_derivatives(network, spec)
+
+
+def test_a_taggers_labels_and_encoding_may_be_given(tagger: Tagger) -> None:
+    tagger()
+    named, one = describe("hf-hub:me/trees", labels=list("abcde")), describe("hf-hub:me/trees", encoding=OneHot)
+    assert named.encoding.labels == tuple("abcde")
+    assert named.encoding.thresholds == describe("hf-hub:me/trees").encoding.thresholds
+    assert (type(one.encoding), one.preprocessing.pad) == (OneHot, True)
+
+
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [
+        ("name\nsky\nsea\n", "has 5 outputs, its selected_tags.csv names 2"),
+        ("title\na\nb\nc\nd\ne\n", "cannot be read ('name')"),
+        ("name,best_threshold\na,0.5\nb,high\n", "could not convert string to float: 'high'"),
+        ("name,best_threshold\na,0.5\nb,1.5\n", "'b' has the threshold 1.5"),
+        ("name,best_threshold\na,nan\n", "'a' has the threshold nan"),
+        ("id,name\n1\n", "cannot be read"),
+        ("name\n" + "x" * 200_000, "field larger than field limit"),
+        ("name\na\na\nb\nc\nd\n", "got 'a' as number 1 and as number 2"),
+        ("name\na\nb\nc\nd\n" + "x" * 301 + "\n", "expected names of 1 to 300 characters"),
+        ("name\n" + "x\n" * 2_100_000, "has 4200005 bytes, expected 4194304 at most"),
+    ],
+)
+def test_a_list_of_tags_that_cannot_be_used_is_refused_with_a_reason(tags: str, said: str, tagger: Tagger) -> None:
+    tagger(tags=tags)
+    with pytest.raises(HubError, match=re.escape(said)):
+        describe("hf-hub:me/trees")
+
+
+def test_a_model_that_names_no_classes_and_has_no_list_takes_labels(
+    own_repository: Callable[..., nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look_up(file: HubFile) -> Any:
+        raise downloads.MissingFile(f"{file.repository} has no {file.names[0]}")
+
+    own_repository(label_names=None, label_descriptions=None)
+    monkeypatch.setattr(HubFile, "look_up", look_up)
+    with pytest.raises(HubError, match="has 5 outputs, its configuration names 0: give 5 labels"):
+        describe("hf-hub:me/trees")
+    spec = describe("hf-hub:me/trees", labels=list("abcde"))
+    assert (type(spec.encoding), spec.preprocessing.pad) == (OneHot, False)
 
 
 def test_a_repository_of_another_library_is_refused() -> None:
@@ -408,8 +548,18 @@ def test_damaged_weights_are_not_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suggestion", SUGGESTIONS, ids=lambda suggestion: suggestion.address)
-def test_the_suggestions_are_known_to_their_libraries(suggestion: downloads.Suggestion, sizes: None) -> None:
+def test_the_suggestions_are_known_to_their_libraries(
+    suggestion: downloads.Suggestion,
+    sizes: None,
+    own_repository: Callable[..., nn.Module],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(zero_shot, "find_spec", lambda package: package)  # transformers is not required
     assert suggestion.weights == weights_of(suggestion.address)
+    if suggestion.address.startswith("hf-hub:"):  # its configuration is in its repository
+        repository = suggestion.address.removeprefix("hf-hub:")
+        own_repository(at=repository)
+        (in_hub_cache(repository) / "model.safetensors").unlink()
     words = WORDS if suggestion.address.startswith("open_clip") else ()
     assert describe(suggestion.address, labels=words).download
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from torchvision.transforms import CenterCrop, InterpolationMode, Resize
+from torchvision.transforms.functional import pad
 
 from models.photos import Preprocessing, shrunk
 
@@ -50,6 +51,25 @@ def test_squash_is_torchvisions_resize_to_a_square_and_crops_nothing(size: tuple
     expected = np.asarray(Resize((96, 96), InterpolationMode.BICUBIC)(photo))
     for crop in (1.0, 0.5):
         np.testing.assert_array_equal(Preprocessing(size=96, crop=crop, squash=True)(photo), expected)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("crop", [1.0, 0.875])
+def test_a_padded_photo_lies_in_the_middle_of_torchvisions_white_square(size: tuple[int, int], crop: float) -> None:
+    photo, side = noise(size), max(size)
+    left, top = ((side - each) // 2 for each in size)
+    square = pad(photo, [left, top, side - size[0] - left, side - size[1] - top], fill=255)
+    expected = CenterCrop(84)(Resize(round(84 / crop), InterpolationMode.BICUBIC)(square))
+    padded = Preprocessing(size=84, crop=crop, pad=True)
+    np.testing.assert_array_equal(padded(photo), np.asarray(expected))
+    assert padded.zoom(size) == pytest.approx(side / round(84 / crop))
+    again = padded.around(padded(photo), photo)
+    np.testing.assert_array_equal(padded(again), padded(photo))
+
+
+def test_padding_is_a_switch() -> None:
+    with pytest.raises(TypeError, match="expected pad to be true or false, got 1"):
+        Preprocessing(pad=1)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("squash", [False, True])

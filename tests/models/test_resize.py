@@ -37,11 +37,11 @@ def levels_off(preprocessing: Preprocessing, photo: Image.Image) -> Any:
     return np.abs(255 * seen.permute(1, 2, 0).numpy() - preprocessing(photo))
 
 
-@pytest.mark.parametrize("squash", [False, True])
+@pytest.mark.parametrize("shape", [{}, {"squash": True}, {"pad": True}], ids=["crop", "squash", "pad"])
 @pytest.mark.parametrize("name", INTERPOLATIONS)
 @pytest.mark.parametrize("size", SIZES)
-def test_it_is_pillows_up_to_its_rounding(size: tuple[int, int], name: str, squash: bool) -> None:
-    off = levels_off(Preprocessing(size=48, interpolation=name, squash=squash), noise(size))
+def test_it_is_pillows_up_to_its_rounding(size: tuple[int, int], name: str, shape: dict[str, bool]) -> None:
+    off = levels_off(Preprocessing(size=48, interpolation=name, **shape), noise(size))
     assert off.max() <= (1e-4 if name == "nearest" else 1.5)
     assert off.mean() <= 0.5  # one rounding leaves 0.25, and two of ties nearly twice that
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from urllib.parse import parse_qs
 
 import numpy as np
 import pytest
@@ -109,6 +110,30 @@ def test_a_thousand_labels_are_searched_and_told_in_short(thousand: ModelSpec) -
     assert "more**" in told
     preset(at, "Remove all")
     assert at.widget("multiselect", "Wanted labels").value == []
+
+
+def test_of_a_thousand_labels_those_toggled_and_those_chosen_are_constrained(thousand: ModelSpec) -> None:
+    encoding, now = thousand.encoding, sight(thousand, "espresso")
+    has, others = np.flatnonzero(now.decoded).tolist(), np.argsort(now.logits * ~now.decoded)
+    new, absent = int(others[-1]), int(others[0])
+    assert has
+    at = Page(model=thousand.name, photo="espresso").settle()
+    assert not at.widget("checkbox", "Hold the other labels").value
+    at.widget("multiselect", "Wanted labels").set_value([*has, new]).run()
+    at.widget("multiselect", "Hold only").set_value([absent]).run()
+    wanted = f"{encoding.labels[new]}, not {encoding.labels[absent]} (other labels float)"
+    assert at.says(f"Wanted: **{wanted}**.")
+    at.press("Run").settle()
+    result = at.shown().result
+    assert result is not None
+    assert result.success
+    assert [len(step.values) for step in result.steps] == [2] * len(result.steps)
+    again = Page(**parse_qs(link(at))).settle()
+    assert again.widget("multiselect", "Hold only").value == [absent]
+    assert again.says(f"Wanted: **{wanted}**.")
+    at.widget("checkbox", "Hold the other labels").check().run()
+    assert "Hold only" not in [each.label for each in at.multiselect]
+    assert at.says(f"Wanted: **{encoding.wish(encoding.asking([*has, new], now))}**.")
 
 
 def test_an_address_sets_every_widget_and_the_page_gives_it_back() -> None:

@@ -12,15 +12,16 @@ import streamlit as st
 from lab.markup import plain
 from lab.runs.pool import models
 from models.cards import CardError, ModelSpec, read_card
-from models.downloads import SUGGESTIONS, HubError, missing
+from models.downloads import SUGGESTIONS, HubError, Suggestion, missing
 from models.encodings import MultiLabel, OneHot, Plain
-from models.registry import HOW_TO_CONVERT
+from models.registry import ASSETS, HOW_TO_CONVERT
 from ui.shell.session import session
 
 MAX_MEGABYTES = 500
 KINDS: dict[str, Plain] = {each.name: each for each in (OneHot, MultiLabel)}
 """The encodings that a hub's model may be given."""
 POLL = 0.7  # seconds between looks at a model that is being fetched
+WORD_LISTS = {"COCO, 80 things": "coco80.txt", "VOC, 20 things": "voc20.txt"}  # in assets/labels
 
 
 def add_a_model() -> None:
@@ -37,17 +38,20 @@ def add_a_model() -> None:
 def from_a_hub() -> None:
     """Look an address up, say what it is and how much there is to download, and only then fetch it."""
     st.write(
-        "Any image classifier of timm, the Hugging Face hub or torchvision, or an open_clip network with label words "
-        "of your own."
+        "Any image classifier or tagger of timm, the Hugging Face hub or torchvision, or an open_clip network with "
+        "label words of your own."
     )
     suggestions()
+    st.menu_button("Fill in label words", list(WORD_LISTS), key="word-list", on_click=_fill_in)
     with st.form("hub", border=False):
         address = st.text_input(
             "Address",
             placeholder="timm:NAME, hf-hub:ORG/NAME, torchvision:NAME or open_clip:ARCH/PRETRAINED",
             key="address",
         )
-        words = st.text_input("Label words, with commas between them", help="For open_clip, which reads any words.")
+        words = st.text_input(
+            "Label words, with commas between them", key="words", help="For open_clip, which reads any words."
+        )
         kind = st.radio("Encoding", [None, *KINDS], format_func=_kind_name, horizontal=True)
         asked = st.form_submit_button("Look it up")
     if asked and address:
@@ -73,7 +77,7 @@ def suggestions() -> None:
     if not st.toggle("Show some to try"):
         return
     with st.spinner("Asking the hubs ..."), ThreadPoolExecutor() as pool:
-        problems = list(pool.map(lambda each: each.weights.unavailable(), SUGGESTIONS))
+        problems = list(pool.map(Suggestion.unavailable, SUGGESTIONS))
     for each, problem in zip(SUGGESTIONS, problems, strict=True):
         pick, line = st.columns([2, 3], vertical_alignment="center")
         pick.button(
@@ -84,6 +88,11 @@ def suggestions() -> None:
 
 def _suggest(address: str) -> None:
     st.session_state["address"] = address
+
+
+def _fill_in() -> None:
+    words = (ASSETS / "labels" / WORD_LISTS[st.session_state["word-list"]]).read_text("utf-8")
+    st.session_state["words"] = ", ".join(words.splitlines())
 
 
 def _kind_name(kind: str | None) -> str:

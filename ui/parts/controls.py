@@ -32,6 +32,7 @@ from ui.shell.session import (
     session,
     setting_key,
     several_key,
+    standing_key,
     target_key,
 )
 
@@ -223,7 +224,7 @@ def _choose_labels(spec: ModelSpec, now: Prediction, key: str, first: Target) ->
         flips = keep(f"flips-{spec.name}", min(2, len(labels)))
         _choose_preset(spec.encoding, spec.encoding.presets, now, key, flips)
         st.number_input("k, flips at random", 1, len(labels), kept(flips), key=flips)
-    hold = keep("held", True)
+    hold = keep("held" if few else "held-of-many", few)
     held = st.checkbox(
         "Hold the other labels",
         kept(hold),
@@ -231,7 +232,18 @@ def _choose_labels(spec: ModelSpec, now: Prediction, key: str, first: Target) ->
         help="Ticked, labels that you did not toggle must stay as they are. Otherwise they may come and go, which "
         "takes a smaller perturbation.",
     )
-    return spec.encoding.asking(wanted, now, held=held)
+    if held or few:
+        return spec.encoding.asking(wanted, now, held=None if held else ())
+    stay = keep(standing_key(key), spec.encoding.standing(first, now))
+    standing = st.multiselect(
+        "Hold only",
+        range(len(labels)),
+        default=kept(stay),
+        format_func=labels.__getitem__,
+        key=stay,
+        help="Of the labels that you did not toggle, those that must stay as they are. All others may come and go.",
+    )
+    return spec.encoding.asking(wanted, now, held=standing)
 
 
 def _choose_preset(

@@ -157,6 +157,11 @@ def several_key(target: str) -> str:
     return f"{target}-several"
 
 
+def standing_key(target: str) -> str:
+    """The key, by that of a target, of the widget that holds labels that are to stay while others float."""
+    return f"{target}-standing"
+
+
 def setting_widgets(settings: Settings) -> dict[str, Any]:
     """The values of the widgets that show these settings, by key."""
     attack, group = settings.attack, settings.entry.group
@@ -182,19 +187,21 @@ def setting_key(attack: str, name: str) -> str:
 def prefer(choice: Request | Choice) -> None:
     """Make a choice what the attack lab and the geometry page show next."""
     key, region, target = target_key(choice.model, choice.photo), choice.canvas.region, choice.target
+    floating = isinstance(target, tuple) and FREE in target
     lasting = session().lasting
     lasting.kept |= {
         **setting_widgets(choice.settings),
         "model": choice.model,
         "photo": choice.photo,
-        "held": not (isinstance(target, tuple) and FREE in target),
+        "held": not floating,
+        "held-of-many": target is not None and not floating,
         "native": choice.canvas.native,
         "part": region is not None,
     }
     if region:
         left, top, right, bottom = (round(100 * side) for side in region)
         lasting.kept |= {"part-across": (left, right), "part-down": (top, bottom)}
-    for each in (key, form_key(key), several_key(key)):
+    for each in (key, form_key(key), several_key(key), standing_key(key)):
         lasting.kept.pop(each, None)
     lasting.asked.pop(key, None)
     if target is not None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from huggingface_hub import constants
+from torchvision.models._meta import _COCO_CATEGORIES, _VOC_CATEGORIES
 
 from lab.runs.pool import models
 from models import downloads, hubs, loaders
@@ -37,6 +38,7 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
         raise socket.gaierror(-2, "Name or service not known")
 
     monkeypatch.setattr(downloads, "urlopen", fail)
+    monkeypatch.setattr(downloads, "find_spec", lambda package: package)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     downloads._unreachable.cache_clear()
@@ -80,12 +82,38 @@ def test_a_suggestion_that_can_be_had_is_one_click_from_the_address(
     page: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(downloads, "unreachable", lambda url: "")
+    monkeypatch.setattr(downloads, "find_spec", lambda package: package)
     page.widget("toggle", "Show some to try").set_value(True).run()
     for each in SUGGESTIONS:
         assert not page.labelled(each.address).disabled
         assert each.line in [seen(caption.value).strip() for caption in page.caption]
     page.press(SUGGESTIONS[2].address)
     assert page.widget("text_input", "Address").value == SUGGESTIONS[2].address
+
+
+def test_a_suggestion_that_needs_a_package_says_which(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downloads, "unreachable", lambda url: "")
+    monkeypatch.setattr(downloads, "find_spec", lambda package: None)
+    page.widget("toggle", "Show some to try").set_value(True).run()
+    (needing,) = [each for each in SUGGESTIONS if each.package]
+    assert [each.address for each in SUGGESTIONS if page.labelled(each.address).disabled] == [needing.address]
+    assert any(seen(each.value).endswith("pip install transformers.") for each in page.caption)
+
+
+@pytest.mark.parametrize(
+    ("words", "known"),
+    [
+        ("COCO, 80 things", [name for name in _COCO_CATEGORIES if name not in ("__background__", "N/A")]),
+        ("VOC, 20 things", _VOC_CATEGORIES[1:]),
+    ],
+)
+def test_a_list_of_words_is_filled_in(words: str, known: list[str], page: Page, described: list[Any]) -> None:
+    page.widget("menu_button", "Fill in label words").click(words).run()
+    filled = page.widget("text_input", "Label words, with commas between them").value.split(", ")
+    assert [each.replace(" ", "") for each in filled] == [each.replace(" ", "") for each in known]
+    page.widget("text_input", "Address").set_value("open_clip:RN50/openai")
+    page.press("Look it up")
+    assert described == [("open_clip:RN50/openai", tuple(filled), None)]
 
 
 FOUND = ModelSpec(
