@@ -58,7 +58,8 @@ def test_results_are_filtered_and_their_curves_drawn(visit: Callable[..., Visit]
     opened.idle()
     page.get_by_test_id("stMultiSelect").first.get_by_role("button", name="FMN").click()  # which removes it
     expect(lines).to_have_count(4)
-    expect(page.locator(".js-plotly-plot").nth(1).locator(".scatterlayer path.js-line")).to_have_count(4)
+    medians = page.locator(".js-plotly-plot").nth(1).locator(".scatterlayer path.js-line")
+    expect(medians).to_have_count(3)  # C&W reaches fewer than half of the cases, and so has no median
 
 
 def test_files_of_ones_own_become_a_sweep_which_a_reload_does_not_lose(
