@@ -372,7 +372,7 @@ SCENES_LINEAR_RECIPE = HeadRecipe(
         network=LITE0,
         options={},
         summary="Says which of the same 24 things a photo shows, through one linear layer in place of a small network: "
-        "a little worse, but more of its labels can be flipped at once.",
+        "a little worse, and to see what the head has to do with flipping many labels at once.",
         data="The photos of Scenes, on its features; the head learned from the validation photos too",
     ),
     data=scenes,
