@@ -27,7 +27,7 @@ from jma_core import jma, run
 from lab.request import Settings
 from models.data import Split
 from models.loaders import LoadedModel, load, to_tensor
-from models.recipes import RECIPES
+from models.recipes import TASKS
 from models.registry import MODELS
 
 SEED, PICTURES, QUICK = 0, 20, 3
@@ -74,9 +74,9 @@ def attack_all(name: str, data: Path, count: int) -> list[dict[str, Any]]:
 
 def test_pictures(name: str, data: Path) -> Split:
     """A model's test pictures, those of all its sets together."""
-    tests = RECIPES[name if name in RECIPES else "scenes"].data(data).tests
+    tests = TASKS[name if name in TASKS else "scenes"].data(data).tests
     first, *rest = tests.values()
-    return sum(rest, start=first) if name in RECIPES else first
+    return sum(rest, start=first) if name in TASKS else first
 
 
 def cases(model: LoadedModel, split: Split, count: int, flips: int = 1) -> Iterator[tuple[Tensor, int | list[bool]]]:
@@ -92,7 +92,7 @@ def cases(model: LoadedModel, split: Split, count: int, flips: int = 1) -> Itera
             while len(flipped) < flips:
                 flipped.add(int(rng.integers(len(decoded))))
             yield x, [bool(present) != (j in flipped) for j, present in enumerate(decoded)]
-        elif model.spec.name in RECIPES and int(decoded) != split.targets[number]:
+        elif model.spec.name in TASKS and int(decoded) != split.targets[number]:
             continue
         else:
             yield x, int(rng.choice([k for k in range(len(model.spec.encoding.labels)) if k != int(decoded)]))

@@ -330,8 +330,25 @@ class LabelledSet:
 def corel5k(folder: Path) -> LabelledSet:
     """Corel-5k with its 22 object words; its slide mounts, up to 6 pixels wide, are cut off."""
     names, words, known, is_test = _label_table(folder / "corel5k" / "labels_objects.csv", "Corel-5k")
-    paths = [folder / "corel5k" / "images" / f"{name}.jpg" for name in names]
-    return LabelledSet("Corel-5k", Files(paths, border=6), words, known, is_test)
+    return LabelledSet("Corel-5k", _corel_photos(folder, names), words, known, is_test)
+
+
+def corel_words(folder: Path) -> LabelledSet:
+    """Corel-5k with every word that a photograph of it was given, in alphabetical order."""
+    path = folder / "corel5k" / "words_all.csv"
+    if not path.is_file():
+        raise DataError(f"Corel-5k's words are not in {folder}: expected corel5k/{path.name}.")
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    given = [row["words"].split() for row in rows]
+    words = tuple(sorted({word for each in given for word in each}))
+    known = np.array([[word in each for word in words] for each in given], dtype=int)
+    photos = _corel_photos(folder, [row["id"] for row in rows])
+    return LabelledSet("Corel-5k", photos, words, known, np.array([row["split"] == "test" for row in rows]))
+
+
+def _corel_photos(folder: Path, names: Sequence[str]) -> Files:
+    return Files([folder / "corel5k" / "images" / f"{name}.jpg" for name in names], border=6)
 
 
 def voc2007(folder: Path) -> LabelledSet:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from models.data import Split
 from models.loaders import LoadedModel, best_device, load, to_tensor
 from models.photos import Preprocessing
-from models.recipes import RECIPES, Task
+from models.recipes import TASKS, Task
 from models.registry import MODELS
 
 
@@ -103,13 +103,13 @@ def main() -> int:
     """The command. Ends with 1 when a score falls short of its goal."""
     parser = argparse.ArgumentParser(description="Judge models of the zoo on their test pictures.")
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("name", nargs="?", choices=list(RECIPES), help="one model")
+    which.add_argument("name", nargs="?", choices=list(TASKS), help="one model")
     which.add_argument("--all", action="store_true", help="every model that was trained for the zoo")
     parser.add_argument("--data", type=Path, required=True, help="the folder that holds the image sets")
     parser.add_argument("--device", type=torch.device, default=None, help="cpu, cuda or mps; the best there is")
     args = parser.parse_args()
     reached = []
-    for recipe in RECIPES.values() if args.all else [RECIPES[args.name]]:
+    for recipe in TASKS.values() if args.all else [TASKS[args.name]]:
         model = load(MODELS[recipe.spec.name], args.device or best_device())
         reached.append(report(recipe, scores(recipe, model, recipe.data(args.data).tests)))
     return 0 if all(reached) else 1

@@ -1,4 +1,4 @@
-"""Heads on image features: small networks that are trained in a minute, for ``scenes`` and the paper's CLIP + MLP."""
+"""Heads on image features, fitted in a minute: linear, and small networks for ``scenes`` and the paper's CLIP + MLP."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from models.architectures import mlp
 from models.recipes import logistic
 
 EPOCHS, BATCH, LR, WEIGHT_DECAY = 30, 64, 1e-3, 0.3
+ITERATIONS = 150
+"""Of L-BFGS, at most."""
 
 
 def fit_head(x: Tensor, targets: Tensor, seed: int, hidden: int, heads: int) -> nn.Sequential:
@@ -28,6 +30,33 @@ def fit_head(x: Tensor, targets: Tensor, seed: int, hidden: int, heads: int) -> 
         last.weight.copy_(torch.cat([b.weight for _, b in fitted], dim=1) / heads)
         last.bias.copy_(torch.stack([b.bias for _, b in fitted]).mean(0))
     return whole.eval()
+
+
+def linear_head(x: Tensor, targets: Tensor, decay: float) -> nn.Linear:
+    """The layer with the least logistic loss plus ``decay`` / 2 of its squared weights, by L-BFGS from zero.
+
+    ``x`` is (N, d), ``targets`` (N, n) with 1 present, 0 absent, -1 not known. The weights that count are those of the
+    standardised features; the layer then takes them as they are.
+    """
+    mean, std = x.mean(0), x.std(0).clamp(min=1e-6)
+    standardised, head = (x - mean) / std, nn.Linear(x.shape[1], targets.shape[1])
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    optimiser = torch.optim.LBFGS(
+        head.parameters(), max_iter=ITERATIONS, tolerance_grad=1e-5, line_search_fn="strong_wolfe"
+    )
+
+    def objective() -> Tensor:
+        optimiser.zero_grad()
+        loss = logistic(head(standardised), targets) + decay / 2 * head.weight.square().sum()
+        torch.autograd.backward(loss)
+        return loss
+
+    optimiser.step(objective)  # type: ignore[no-untyped-call]
+    with torch.no_grad():
+        head.weight.div_(std)
+        head.bias.sub_(head.weight @ mean)
+    return head.eval()
 
 
 def _layers(head: nn.Sequential) -> tuple[nn.Linear, nn.Linear]:

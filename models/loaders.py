@@ -70,7 +70,7 @@ def load(spec: ModelSpec, device: torch.device | str = "cpu", progress: Progress
     return LoadedModel(spec, network, encoding_of(spec), torch.device(device), note=check(network, spec, device))
 
 
-_FOLDED = ("vgg", "lite0-mlp", PACKAGED)
+_FOLDED = ("vgg", "lite0-mlp", "timm:tf_efficientnet_lite0", PACKAGED)
 """Networks whose modules are declared in the order in which they run, as folding needs it."""
 
 

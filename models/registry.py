@@ -64,7 +64,7 @@ def unavailable(spec: ModelSpec) -> str:
 
 def _trained() -> list[ModelSpec]:
     """The models that models/train.py made, from their cards."""
-    order = ("scenes", "cifar10-ecoc16", "gtsrb-onehot", "gtsrb-ecoc32", "mnist-ecoc16")
+    order = ("scenes", "scenes-linear", "corel-words", "cifar10-ecoc16", "gtsrb-onehot", "gtsrb-ecoc32", "mnist-ecoc16")
     cards = sorted(WEIGHTS.glob("*.toml"), key=lambda card: order.index(card.stem))
     return [read_card(card.read_text("utf-8"), card.stem, card.with_suffix(".safetensors")) for card in cards]
 
@@ -107,6 +107,17 @@ _READINGS = {
         **{f"{name}.jpg": name for name in ("birds", "bridge", "cars", "coral", "flowers", "people", "statue")},
         "cat.png": "cat",
         "mountain.jpg": "mountain, snow",
+    },
+    "scenes-linear": {
+        "cat.png": "cat",
+        **{f"{name}.jpg": name for name in ("bridge", "cars", "coral", "flowers", "mountain", "people", "statue")},
+    },
+    "corel-words": {
+        **{f"{name}.jpg": name for name in ("birds", "bridge", "people")},
+        "coral.jpg": "ocean, coral, reefs",
+        "flowers.jpg": "flowers, petals",
+        "rocket.jpg": "sky",
+        "statue.jpg": "sky, statue",
     },
     "imagenet-onehot": _BY_ALL | {"cat.png": "tiger cat", "mountain.jpg": "lakeside", "rocket.jpg": "missile"},
     "imagenet-lite1": _BY_ALL | {"cat.png": "Egyptian cat", "mountain.jpg": "lakeside"},

@@ -28,9 +28,9 @@ from models.cards import ModelSpec, as_card
 from models.data import ImageSet, Split
 from models.encodings import MultiLabel
 from models.evaluate import outputs, read, report, scores
-from models.heads import fit_head
+from models.heads import fit_head, linear_head
 from models.loaders import best_device, blank, load, packaged
-from models.recipes import RECIPES, Recipe, Task
+from models.recipes import HEADS, RECIPES, TASKS, HeadRecipe, Recipe, Task
 from models.registry import IMAGENET, WEIGHTS
 
 CHECKPOINTS = Path("checkpoints")
@@ -143,6 +143,27 @@ def settle(recipe: Recipe, tuned: Classifier, split: Split, device: torch.device
     return network
 
 
+def fit_on_body(recipe: HeadRecipe, data: ImageSet, device: torch.device) -> tuple[nn.Module, np.ndarray]:
+    """The body of another model under a linear head, fitted to the training and the validation photographs.
+
+    With it come the logits (N, n) of the validation photographs, by a head that was fitted without them.
+    """
+    stored = safetensors.torch.load_file(WEIGHTS / f"{recipe.body}.safetensors")
+    weights = {name: value for name, value in stored.items() if not name.startswith("classifier.")}
+    network = blank(recipe.spec)
+    network.load_state_dict(weights, strict=False)
+    network.classifier = nn.Identity()
+    body = Classifier(network, recipe.spec.mean, recipe.spec.std).eval().to(device)
+    train, validation = (
+        outputs(body, recipe.spec.preprocessing, split, device) for split in (data.train, data.validation)
+    )
+    known = torch.from_numpy(data.train.targets)
+    logits = linear_head(train, known, recipe.decay)(validation).detach().numpy()
+    known = torch.cat([known, torch.from_numpy(data.validation.targets)])
+    network.classifier = linear_head(torch.cat([train, validation]), known, recipe.decay)
+    return network, logits
+
+
 def fast_bfloat16(device: torch.device) -> bool:
     """Whether the device multiplies in bfloat16 faster than in float32."""
     if device.type == "cpu":
@@ -173,8 +194,18 @@ def _best_threshold(logits: np.ndarray, targets: np.ndarray) -> float:
     return float((z[best] + z[best + 1]) / 2)
 
 
-def finish(task: Task, network: nn.Module, data: ImageSet, training: dict[str, Any], folder: Path) -> ModelSpec:
-    """Write the weights in half precision, calibrate, judge, and write the card."""
+def finish(
+    task: Task,
+    network: nn.Module,
+    data: ImageSet,
+    training: dict[str, Any],
+    folder: Path,
+    held_out: np.ndarray | None = None,
+) -> ModelSpec:
+    """Write the weights in half precision, calibrate, judge, and write the card.
+
+    ``held_out`` has the logits (N, n) to calibrate on, where the network has learned from the validation photographs.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{task.spec.name}.safetensors"
     learned = network.backbone if isinstance(network, Classifier) else network
@@ -184,7 +215,8 @@ def finish(task: Task, network: nn.Module, data: ImageSet, training: dict[str, A
     digest, count = sha256(file.read_bytes()).hexdigest(), sum(p.numel() for p in network.parameters())
     spec = replace(task.spec, weights=file, sha256=digest, parameters=count)
     if isinstance(spec.encoding, MultiLabel):
-        best = thresholds(read(load(spec), data.validation), data.validation.targets)
+        logits = read(load(spec), data.validation) if held_out is None else held_out
+        best = thresholds(logits, data.validation.targets)
         spec = replace(spec, encoding=replace(spec.encoding, thresholds=best))
     found = scores(task, load(spec), data.tests)
     report(task, found)
@@ -212,7 +244,7 @@ def machine(device: torch.device) -> str:
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description="Train a model of the zoo.")
-    parser.add_argument("name", choices=[*RECIPES, "clip-mlp"])
+    parser.add_argument("name", choices=[*TASKS, "clip-mlp"])
     parser.add_argument("--data", type=Path, required=True, help="the folder that holds the image sets")
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="where the weights and the card go")
     parser.add_argument("--device", type=torch.device, default=None, help="cpu, cuda or mps; the best there is")
@@ -227,10 +259,15 @@ def main() -> None:
         parser.error("expected --labels, such as people,cars,train, with clip-mlp and with nothing else")
     device = args.device or best_device()
     training = {"seed": args.seed, "machine": machine(device), "torch": torch.__version__}
+    held_out = None
     if args.labels:
         task = clip_mlp.task(args.clip, args.labels.split(","))
         data = task.data(args.data)
         network: nn.Module = clip_mlp.fit(task, data.train, device, args.seed)
+    elif args.name in HEADS:
+        task = HEADS[args.name]
+        data = task.data(args.data)
+        network, held_out = fit_on_body(task, data, device)
     else:
         task = recipe = RECIPES[args.name]
         data = task.data(args.data)
@@ -241,7 +278,7 @@ def main() -> None:
         if recipe.fresh:
             network = settle(recipe, network, data.train, device, args.seed)
         training |= {"epochs": recipe.epochs, "minutes": round(seconds / 60, 1)}
-    finish(task, network, data, training, args.out)
+    finish(task, network, data, training, args.out, held_out)
 
 
 if __name__ == "__main__":

@@ -94,12 +94,12 @@ class DataSet:
 
 def split_of(name: str, folder: Path, part: str) -> Split:
     """A part of a model's data set. Raises SweepError when it cannot be read."""
-    from models.recipes import RECIPES  # imports torch
+    from models.recipes import TASKS  # imports torch
 
-    if name not in RECIPES:
-        raise SweepError(f"pictures: expected data of {', '.join(RECIPES)}; got {name!r}.")
+    if name not in TASKS:
+        raise SweepError(f"pictures: expected data of {', '.join(TASKS)}; got {name!r}.")
     try:
-        images = RECIPES[name].data(folder)
+        images = TASKS[name].data(folder)
     except DataError as error:
         raise SweepError(str(error)) from error
     if part != "test":

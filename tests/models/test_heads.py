@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 
 from models import heads
-from models.heads import fit_head
+from models.heads import fit_head, linear_head
 
 
 def separable(count: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -31,3 +32,15 @@ def test_several_heads_are_one_that_gives_their_mean(monkeypatch: pytest.MonkeyP
     assert not np.allclose(single[0], single[1])
     torch.testing.assert_close(together(x).detach(), torch.stack(single).mean(0), rtol=1e-4, atol=1e-4)
     assert together[1].weight.shape == (48, 6)
+
+
+def test_a_linear_head_is_the_logistic_regression_of_each_label_on_the_pictures_for_which_it_is_known() -> None:
+    x, targets = separable(300)
+    targets[::7, 0] = -1
+    decay, standardised = 0.02, ((x - x.mean(0)) / x.std(0)).numpy()
+    found = linear_head(x, targets, decay)(x).detach().numpy()
+    for label in range(2):
+        sure = (targets[:, label] >= 0).numpy()
+        regression = LogisticRegression(C=1 / (len(x) * decay), tol=1e-8, max_iter=1000)
+        regression.fit(standardised[sure], targets[sure, label].numpy())
+        np.testing.assert_allclose(found[:, label], regression.decision_function(standardised), rtol=0, atol=5e-3)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import timm
 import torch
 from torch import Tensor
@@ -15,7 +16,18 @@ from torch import Tensor
 from jma_core import Linearisation, Network, OneHot, StopReason, find, jma, run
 from models import loaders
 from models.loaders import LoadedModel, load, packaged
-from models.registry import ASSETS, IMAGENET, MODELS, PACKAGED, WeightsError, packaged_weights, readings, unavailable
+from models.recipes import HEADS
+from models.registry import (
+    ASSETS,
+    IMAGENET,
+    MODELS,
+    PACKAGED,
+    WEIGHTS,
+    WeightsError,
+    packaged_weights,
+    readings,
+    unavailable,
+)
 
 Models = Callable[[str], LoadedModel]
 Samples = Callable[[str, str], Tensor]
@@ -50,6 +62,17 @@ def test_folding_normalises_and_computes_what_timm_computes(name: str, model: Mo
         actual = model(name).network(x)
     # Logits of size ten through fifty layers in float32: rounding of 1e-7 each leaves about 1e-5.
     torch.testing.assert_close(actual, expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_folding_leaves_a_network_with_a_head_of_its_own_as_timm_has_it(
+    name: str, model: Models, sample: Samples
+) -> None:
+    reference = timm.create_model("tf_efficientnet_lite0", num_classes=MODELS[name].encoding.n).eval()
+    reference.load_state_dict(safetensors.torch.load_file(WEIGHTS / f"{name}.safetensors"))
+    x = sample(name, "cat.png")[None]
+    with torch.no_grad():
+        torch.testing.assert_close(model(name).network(x), reference((x - 0.5) / 0.5), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", LITES)

@@ -20,9 +20,12 @@ from models.loaders import blank
 from models.recipes import (
     BIGGEST_32,
     GTSRB,
+    HEADS,
     OBJECT_WORDS,
     RECIPES,
     SCENES,
+    TASKS,
+    WORDS,
     Jitter,
     RandomCrops,
     Sampler,
@@ -279,9 +282,14 @@ def test_scenes_have_the_words_of_both_sets() -> None:
     assert len(set(SCENES)) == 24
 
 
-@pytest.mark.parametrize("name", RECIPES)
+def test_there_are_80_words_as_in_coco() -> None:
+    assert len(set(WORDS)) == len(WORDS) == 80
+    assert set(OBJECT_WORDS) <= set(WORDS)
+
+
+@pytest.mark.parametrize("name", TASKS)
 def test_every_recipe_builds_a_network_of_its_size(name: str) -> None:
-    spec = RECIPES[name].spec
+    spec = TASKS[name].spec
     side = spec.preprocessing.size
     network = blank(spec).eval()
     with torch.no_grad():
@@ -310,8 +318,18 @@ def test_what_begins_afresh_is_in_the_network(name: str) -> None:
     assert not recipe.fresh or any(each.startswith(recipe.fresh) for each in blank(recipe.spec).state_dict())
 
 
+@pytest.mark.parametrize("name", HEADS)
+def test_a_head_goes_on_the_body_of_a_model_that_was_trained(name: str) -> None:
+    body, recipe = RECIPES[HEADS[name].body], HEADS[name]
+    sides = [blank(spec).state_dict() for spec in (body.spec, recipe.spec)]
+    of_body, of_head = ({key: value.shape for key, value in side.items() if "classifier" not in key} for side in sides)
+    assert of_body == of_head
+    assert (recipe.spec.mean, recipe.spec.std) == (body.spec.mean, body.spec.std)
+    assert recipe.spec.preprocessing == body.spec.preprocessing
+
+
 def test_labels_that_are_judged_are_labels() -> None:
-    for recipe in RECIPES.values():
+    for recipe in TASKS.values():
         assert {label for labels in recipe.judged.values() for label in labels} <= set(recipe.spec.encoding.labels)
 
 

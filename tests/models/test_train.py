@@ -23,11 +23,21 @@ from models.cards import ModelSpec, read_card
 from models.data import ImageSet, Pictures, Split
 from models.encodings import ECOC, MultiLabel, OneHot
 from models.evaluate import read, report, scores
+from models.heads import linear_head
 from models.loaders import blank, load, to_tensor
 from models.photos import Preprocessing
-from models.recipes import Jitter, Recipe, hinge_and_logistic, logistic
-from models.registry import IMAGENET, PACKAGED, WeightsError, check_weights, packaged_weights, unavailable
-from models.train import FEW, finish, fit, rounded, settle, start, thresholds
+from models.recipes import HEADS, HeadRecipe, Jitter, Recipe, hinge_and_logistic, logistic
+from models.registry import (
+    IMAGENET,
+    MODELS,
+    PACKAGED,
+    WEIGHTS,
+    WeightsError,
+    check_weights,
+    packaged_weights,
+    unavailable,
+)
+from models.train import FEW, finish, fit, fit_on_body, rounded, settle, start, thresholds
 
 CPU = torch.device("cpu")
 COLOURS = np.array([[200, 40, 40], [40, 200, 40], [40, 40, 200], [128, 128, 128]])
@@ -279,6 +289,28 @@ def test_settling_takes_the_mean_weights_and_a_new_head_for_them() -> None:
             torch.testing.assert_close(ours, pretrained[name] + 0.005, rtol=0, atol=1e-6)
     assert settled.backbone.classifier[1].weight.shape == (16, 1280)
     blank(PRETRAINED.spec).load_state_dict(settled.backbone.state_dict())
+
+
+def test_a_head_learns_from_all_that_its_body_sees_and_is_calibrated_without_the_validation_photos() -> None:
+    encoding, look = MultiLabel(LABELS), Preprocessing(size=SIDE, crop=1.0)
+    linear = replace(HEADS["scenes-linear"].spec, encoding=encoding, preprocessing=look)
+    recipe = HeadRecipe(spec=linear, data=LABELLED.data, body="scenes", decay=0.1)
+    data = ImageSet(lit(12, 0), lit(6, 1), {})
+    network, held_out = fit_on_body(recipe, data, CPU)
+    stored = safetensors.torch.load_file(WEIGHTS / "scenes.safetensors")
+    for name, value in network.state_dict().items():
+        assert name.startswith("classifier.") or torch.equal(value, stored[name].to(value.dtype)), name
+
+    body = load(MODELS["scenes"]).network
+    body.backbone.classifier = nn.Identity()
+    train, validation = (body(images_of(split)) for split in (data.train, data.validation))
+    known = torch.from_numpy(data.train.targets)
+    expected = linear_head(train, known, 0.1)(validation)
+    torch.testing.assert_close(torch.from_numpy(held_out), expected, rtol=0, atol=1e-2)
+    both = torch.cat([train, validation]), torch.cat([known, torch.from_numpy(data.validation.targets)])
+    expected = linear_head(*both, 0.1)(both[0])
+    torch.testing.assert_close(network.classifier(both[0]), expected, rtol=0, atol=1e-2)
+    blank(linear).load_state_dict(network.state_dict())
 
 
 def test_a_schedule_may_be_laid_out_for_more_epochs_than_are_run(tmp_path: Path) -> None:

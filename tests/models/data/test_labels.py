@@ -12,7 +12,7 @@ from PIL import Image
 from torchvision.datasets import VOCDetection
 
 from models import data
-from models.data import ImageSet, Split, coco, corel5k, voc2007
+from models.data import DataError, ImageSet, Split, coco, corel5k, corel_words, voc2007
 from tests.models.data.sets import Array, noise
 
 
@@ -58,6 +58,23 @@ def test_corel_loses_its_mounts_and_keeps_its_words(tmp_path: Path) -> None:
     assert not remaining
     again = corel5k(tmp_path).split(["people", "bus", "water"])
     np.testing.assert_array_equal(again.validation.pictures(), found.validation.pictures())
+
+
+def test_every_word_of_corel_can_be_a_label(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"expected corel5k/words_all\.csv"):
+        corel_words(tmp_path)
+    given = {"1": ("trainval", "sky sun"), "2": ("test", "sun polar"), "3": ("trainval", "close-up")}
+    stored = {
+        name: save(tmp_path / "corel5k" / "images" / f"{name}.jpg", noise(30, 50, 3, seed=int(name))) for name in given
+    }
+    rows = ["id,split,words", *(f"{name},{part},{words}" for name, (part, words) in given.items())]
+    (tmp_path / "corel5k" / "words_all.csv").write_text("\n".join(rows) + "\n")
+    whole = corel_words(tmp_path)
+    assert whole.words == ("close-up", "polar", "sky", "sun")
+    assert whole.known.tolist() == [[0, 0, 1, 1], [0, 1, 0, 1], [1, 0, 0, 0]]
+    test = whole.split(["sun", "sky", "bus"]).tests["Corel-5k"]
+    assert test.targets.tolist() == [[1, 0, -1]]
+    np.testing.assert_array_equal(photo_at(test, 0), stored["2"][6:-6, 6:-6])
 
 
 VOC = {

