@@ -67,6 +67,7 @@ def test_files_of_ones_own_become_a_sweep_which_a_reload_does_not_lose(
 ) -> None:
     opened = visit("/benchmark")
     page = opened.page
+    opened.idle()  # the form comes last, and has a box of the same name
     choose(page, "Model", MODELS["gtsrb-onehot"].title)
     choose(page, "Pictures", "Files")
     expect(page.get_by_text("Choose pictures and attacks.")).to_be_visible()
