@@ -1,16 +1,15 @@
-"""Draw what bench.engine has measured: python -m bench.curves FILE... --out PICTURE
+"""Draw the results of bench.engine that ship: python -m bench.curves --out PICTURE
 
-Each FILE is one that ``bench.engine --json`` wrote. One panel a task: median L2 against backward passes, both on
-logarithmic axes, ``refined`` before its rivals. A line begins where the median is finite; what lies above three times
-the lowest value is cut off.
+Two panels a task: the median L2 against backward passes, and against passes of both kinds, on logarithmic axes,
+``refined`` before its rivals. Of each rival there is the form that is nearest in the end. A line begins where the
+median is finite; what lies above three times the lowest value is cut off.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -20,53 +19,62 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator, StrMethodFormatter
 
-COLUMNS = 3
-OURS, RIVALS = "#e07b00", ["#2f7ed8", "#555b66", "#7a4fbf", "#1b9e77", "#a0522d"]
+from bench.engine import shipped
+from bench.protocol import OURS, TASKS
+from bench.standings import Line, Standing, middle
+
+OURS_COLOUR, RIVALS = "#e07b00", ["#2f7ed8", "#555b66", "#7a4fbf", "#1b9e77", "#a0522d"]
 MARKERS = "osD^vP*X<>"
 
 
 def main() -> None:
     """Draw all tasks into one picture."""
-    parser = argparse.ArgumentParser(description="Draw what bench.engine has measured")
-    parser.add_argument("files", type=Path, nargs="+", help="what bench.engine --json wrote")
+    parser = argparse.ArgumentParser(description="Draw the results of bench.engine that ship")
     parser.add_argument("--out", type=Path, required=True, metavar="PICTURE", help="PNG or SVG")
     options = parser.parse_args()
-    runs = [json.loads(file.read_text("utf-8")) for file in options.files]
-    panels = [(name, run["settings"]["passes"], found) for run in runs for name, found in run["tasks"].items()]
-    rows = -(-len(panels) // COLUMNS)
-    figure, axes = plt.subplots(rows, COLUMNS, figsize=(4.6 * COLUMNS, 3.6 * rows), layout="constrained", squeeze=False)
-    attacks = list(dict.fromkeys(attack for _, _, found in panels for attack in found))
-    for ax, panel in zip(axes.flat, panels, strict=False):
-        draw(ax, attacks, *panel)
-    for ax in axes.flat[len(panels) :]:
-        ax.set_axis_off()
+    tasks = {name: found for name, found in shipped().items() if found}
+    figure, axes = plt.subplots(len(tasks), 2, figsize=(9.2, 3.4 * len(tasks)), layout="constrained", squeeze=False)
+    attacks = list(dict.fromkeys(line.form.title for found in tasks.values() for line in lines(found[-1])))
+    for row, (name, found) in zip(axes, tasks.items(), strict=True):
+        draw(row[0], TASKS[name].title, attacks, found, both=False)
+        draw(row[1], TASKS[name].title, attacks, found, both=True)
     drawn = {label: line for ax in axes.flat for line, label in zip(*ax.get_legend_handles_labels(), strict=True)}
-    figure.legend(drawn.values(), drawn, loc="outside lower center", ncols=6, frameon=False)
+    figure.legend(drawn.values(), drawn, loc="outside lower center", ncols=5, frameon=False)
     figure.savefig(options.out, dpi=110)
 
 
-def draw(ax: Axes, attacks: list[str], task: str, passes: list[int], found: dict[str, Any]) -> None:
-    """One task."""
-    images = len(next(iter(found.values()))["l2"][0])
-    lowest = np.inf
-    for number, attack in enumerate(attacks):
-        if attack not in found:
-            continue
-        medians = [np.median([np.inf if l2 is None else l2 for l2 in row]) for row in found[attack]["l2"]]
-        lowest = min(lowest, *medians)
-        ours = attack == "refined"
+def lines(standing: Standing) -> list[Line]:
+    """``refined``, and of each rival the nearest form."""
+    nearest: dict[str, Line] = {}
+    for line in standing.rivals:
+        before = nearest.get(line.form.title)
+        if before is None or middle(line.distance) < middle(before.distance):
+            nearest[line.form.title] = line
+    return [standing.ours, *nearest.values()]
+
+
+def draw(ax: Axes, title: str, attacks: Sequence[str], found: Sequence[Standing], *, both: bool) -> None:
+    """One panel: passes of both kinds, or backward alone."""
+    lowest = min(middle(line.distance) for each in found for line in (each.ours, *each.rivals))
+    for form in [line.form for line in lines(found[-1])]:
+        every = {each.gradients: line for each in found for line in (each.ours, *each.rivals) if line.form == form}
+        spent = [(1 + both) * gradients for gradients in every]
+        medians = [middle(line.frugal if both else line.distance) for line in every.values()]
+        ours, number = form.attack == OURS, attacks.index(form.title)
         ax.plot(
-            passes,
+            spent,
             [median if np.isfinite(median) else np.nan for median in medians],
-            color=OURS if ours else RIVALS[number % len(RIVALS)],
+            color=OURS_COLOUR if ours else RIVALS[number % len(RIVALS)],
             linewidth=3 if ours else 1.2,
             marker=MARKERS[number % len(MARKERS)],
             zorder=3 if ours else 2,
-            label=attack,
+            label=form.title,
         )
-    ax.set(title=f"{task}, {images} images", xlabel="backward passes", ylabel="median L2", xscale="log", yscale="log")
+    kind = "passes, forward and backward" if both else "backward passes"
+    ax.set(title=f"{title}, n = {found[-1].ours.n}", xlabel=kind, ylabel="median L2", xscale="log", yscale="log")
     ax.set_ylim(0.95 * lowest, 3 * lowest)
-    ax.set_xticks(passes, [str(n) for n in passes])
+    ticks = [(1 + both) * each.gradients for each in found]
+    ax.set_xticks(ticks, [str(n) for n in ticks])
     ax.xaxis.set_minor_locator(NullLocator())
     ax.yaxis.set_minor_formatter(StrMethodFormatter("{x:.2g}"))
     ax.yaxis.set_major_formatter(StrMethodFormatter("{x:.2g}"))

@@ -15,16 +15,14 @@ import argparse
 import json
 import math
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import pyarrow.parquet as pq
-from scipy.stats import binomtest
-
+from bench.rows import compute, filled, parsed, parser, share
 from lab.request import Settings
 from lab.sweep.plan import Block, Rule, SweepError
 from lab.sweep.report import Results
@@ -214,25 +212,6 @@ def most(settings: Settings) -> int:
     return settings.entry.iterations(dict(settings.own)) * (10 if settings.attack in ("lazy", "mla_lp") else 1)
 
 
-def compute(sweep: Sweep, seconds: float, wanted: Callable[[Block], bool], least: int = 1) -> None:
-    """Attack picture after picture by each attack that is wanted, until its time is spent and so many are done.
-
-    What was done before counts.
-    """
-    from lab.sweep.units import Worker  # imports torch
-
-    work, per_block = Worker(sweep.folder), sweep.shards // len(sweep.blocks)
-    for number, block in enumerate(sweep.blocks):
-        spent: list[float] = []
-        for shard in range(number * per_block, (number + 1) * per_block if wanted(block) else 0):
-            if sum(spent) >= seconds and len(spent) >= least:
-                break
-            if not sweep.path(shard).exists():
-                work(shard)
-            taken = pq.read_table(sweep.path(shard), columns=["seconds"])[0].to_pylist()
-            spent += [each for each in taken if each is not None]
-
-
 def wanted(block: Block, table: Table, model: str, budget: Budget) -> bool:
     """Whether a block is a row that the budget has room for."""
     if most(block.settings) > budget.passes:
@@ -320,19 +299,11 @@ def _cells(table: Table, row: Row, found: dict[str, Any]) -> Iterator[str]:
     """A row: what was found here and, in brackets, what the paper says."""
     yield from (row.attack, row.parameters, str(found["n"]))
     for column, published in zip_longest(table.columns, row.figures, fillvalue=""):
-        ours = _share(found["hits"], found["n"]) if column == "ASR" else _short(column, found.get(column))
+        ours = share(found["hits"], found["n"]) if column == "ASR" else _short(column, found.get(column))
         yield f"{ours} ({_short(column, published)})" if row.figures else ours
     if table.several:
         yield _short("bASR", found["before"])
     yield str(found["clock"] or "") if found["n"] else ""
-
-
-def _share(hits: int | None, n: int) -> str:
-    """With its 95 % interval by Wilson."""
-    if not n or hits is None:
-        return "–"
-    low, high = binomtest(hits, n).proportion_ci(method="wilson")
-    return f"{hits / n:.2f} [{low:.2f}, {high:.2f}]"
 
 
 def _short(column: str, value: float | str | None) -> str:
@@ -388,38 +359,28 @@ def document(text: str) -> str:
     """docs/PAPER.md with its tables made anew from the results that ship."""
     for number, table in tables().items():
         _, _, body = told(table, shipped(table)).partition("\n\n")  # the headings are the document's own
-        begin, end = f"<!-- table {number} -->\n", f"\n<!-- end {number} -->"
-        before, after = text.partition(begin)[0], text.partition(end)[2]
-        text = f"{before}{begin}\n{body}\n{end}{after}"
+        text = filled(text, number, body)
     return text
 
 
 def main() -> None:
     """Run tables and print them, or write the document."""
     known = tables()
-    parser = argparse.ArgumentParser(description="The paper's tables, run again")
-    parser.add_argument("tables", nargs="*", metavar="TABLE", help=", ".join(known))
-    parser.add_argument("--all", action="store_true", help="all tables")
-    parser.add_argument("--data", type=Path, help="the folder that holds the image sets")
-    parser.add_argument("--quick", action="store_true", help="a picture or two of each row, 3 seconds an attack")
-    parser.add_argument("--out", type=Path, default=CACHE / "paper", help="the folder of the sweeps")
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="for each row")
-    parser.add_argument("--least", type=int, default=LEAST, help="pictures of each row, whatever they take")
-    parser.add_argument("--only", default="", help="attacks as the paper names them, with commas between")
-    parser.add_argument(
+    made = parser("The paper's tables, run again", CACHE / "paper", SECONDS)
+    made.add_argument("tables", nargs="*", metavar="TABLE", help=", ".join(known))
+    made.add_argument("--all", action="store_true", help="all tables")
+    made.add_argument("--least", type=int, default=LEAST, help="pictures of each row, whatever they take")
+    made.add_argument("--only", default="", help="attacks as the paper names them, with commas between")
+    made.add_argument(
         "--passes", type=float, default=PASSES, help="gradients a picture; rows that take more are left out"
     )
-    parser.add_argument("--ship", action="store_true", help="put the results under assets/paper")
-    parser.add_argument("--document", action="store_true", help="write the tables of docs/PAPER.md, and run nothing")
-    options = parser.parse_args()
+    options = parsed(made)
     if options.document:
         DOCUMENT.write_text(document(DOCUMENT.read_text("utf-8")), "utf-8")
         return
     chosen = list(known) if options.all else options.tables
-    if not chosen or not known.keys() >= set(chosen) or not options.data:
-        parser.error("expected --data DIR, and --all or some of the tables")
-    if options.ship and options.quick:
-        parser.error("expected --ship without --quick, whose results are too few to be handed on")
+    if not chosen or not known.keys() >= set(chosen):
+        made.error("expected --all or some of the tables")
     with TemporaryDirectory() as scratch:
         for number in chosen:
             show(known[number], options, Path(scratch) if options.quick else options.out)

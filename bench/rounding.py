@@ -1,6 +1,6 @@
 """What an end on the grid of 8 bits costs: python -m bench.rounding --data DIR [--quick] [--json FILE]
 
-For each task and attack, on the pictures and targets of bench.engine: the median L2 where the attack ends, how many of
+For each task and attack, on test pictures with random targets, seed 0: the median L2 where the attack ends, how many of
 its ends survive plain rounding, and the median L2 and the successes of ``eight_bit`` begun there. ``--quick`` is 8
 traffic signs.
 """
@@ -13,7 +13,7 @@ from itertools import product
 import numpy as np
 import torch
 
-from bench.engine import TASKS
+from bench.protocol import TASKS
 from bench.report import arguments, print_table, write_json
 from bench.zoo import cases, test_pictures
 from jma_core import eight_bit, jma, refined, run
@@ -31,7 +31,7 @@ def main() -> None:
     pictures = {"gtsrb": 8} if options.quick else PICTURES
     rows, figures = [], {}
     for (task, count), (name, attack) in product(pictures.items(), ATTACKS.items()):
-        model_name, flips = TASKS[task]
+        model_name, flips = TASKS[task].model, TASKS[task].rule.get("k", 1)
         model = load(MODELS[model_name])
         ends, survive, fitted = [], 0, []
         for x, target in cases(model, test_pictures(model_name, options.data), count, flips):
