@@ -57,6 +57,11 @@ class Solution:
     certificate: Certificate
 
 
+def tolerance(z: Tensor) -> float:
+    """By so many logits a full step to logits ``z`` may miss its aim: rounding, or in float64 what solvers leave."""
+    return max(100 * torch.finfo(z.dtype).eps, SOLVED) * max(1.0, float(z.abs().max()))
+
+
 class Linearisation:
     """First-order model of a network at one image (C, H, W), with the constraints to be met.
 
@@ -81,11 +86,8 @@ class Linearisation:
 
     @cached_property
     def noise(self) -> float:
-        """Constraints that are missed by no more than this many logits count as satisfied: rounding of the network.
-
-        In float64 the solvers' tolerance is more than that.
-        """
-        return max(100 * torch.finfo(self.z.dtype).eps, SOLVED) * max(1.0, float(self.z.abs().max()))
+        """Constraints that are missed by no more than this many logits count as satisfied: rounding of the network."""
+        return 100 * torch.finfo(self.z.dtype).eps * max(1.0, float(self.z.abs().max()))
 
     def jacobian(self, index: NDArray[np.int64] | None = None) -> Tensor:
         """J = df/dx as (n, m) on the CPU, m = C H W, or rows ``index`` (k,) of it: a backward pass for each row."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from jma_core.attacks.registry import Group, Norm, Setting, attack
 from jma_core.attacks.trail import SUCCESS, Trail, Walk
-from jma_core.linearise import WITHOUT_ANSWER, Linearisation, Solution
+from jma_core.linearise import WITHOUT_ANSWER, Linearisation, Solution, tolerance
 from jma_core.records import Halt, Phase, Step, StopReason
 
 Emit = Callable[[Phase, Tensor, Tensor], Generator[Step]]
@@ -111,8 +111,9 @@ def _walk(trail: Trail, solve: Solve, step: float, max_iter: int, bisections: in
             del local  # and with it the graph
             yield from emit(Phase.LEAP, full, z_full)
             return (yield from bisect(trail, emit, full, x, bisections))
-        if -local.noise <= float(trail.judged(z_full).min()) <= 0:  # departs from the paper: rounding alone missed it
-            margin += local.noise
+        missed = -float(trail.judged(z_full).min())
+        if 0 <= missed <= tolerance(local.z):  # departs from the paper: rounding alone missed it
+            margin += tolerance(local.z)
             goal, active = trail.encoding.constraints(trail.target, margin), solution.index
             local = trail.linearise(x, goal)
             continue

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from jma_core.attacks.registry import Norm
 from jma_core.encodings import Constraints, Encoding, Target, asked
-from jma_core.linearise import Linearisation, Solution
+from jma_core.linearise import Linearisation, Solution, tolerance
 from jma_core.metrics import distortion
 from jma_core.network import Classifier, Network, never
 from jma_core.records import REACHED, ZERO_GRADIENT, AttackResult, Halt, History, Phase, Step, StopReason
@@ -169,9 +169,12 @@ class Trail:
     def demand_more(self, margin: float, z: Tensor) -> tuple[float, Constraints]:
         """A larger margin and its constraints, for when all hold with this one, yet the decoder disagrees.
 
-        That is ECOC's tanh, or rounding on the boundary. Asked for again and again until the decoder agrees.
+        That is rounding on the boundary, or ECOC's tanh. Asked for again and again until the decoder agrees.
         """
-        margin = max(2 * margin, 0.1 * float(z.abs().max()), 1e-3)
+        if float(self.judged(z).min()) >= -tolerance(z):
+            margin += tolerance(z)
+        else:
+            margin = max(2 * margin, 0.1 * float(z.abs().max()), 1e-3)
         return margin, self.encoding.constraints(self.target, margin)
 
     def check_time(self) -> None:
