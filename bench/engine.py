@@ -82,7 +82,10 @@ def run(table: Mapping[str, Any], folder: Path, options: argparse.Namespace) -> 
 
 
 def tune(name: str, results: Results) -> tuple[dict[str, dict[str, Value]], Figures]:
-    """Of each rival that was tried the settings of the largest optimality, by attack; and a table of all."""
+    """Of each rival that was tried the settings that fail least, and of these of the largest optimality, by attack.
+
+    And a table of all.
+    """
     found, chosen = read(results), dict[str, dict[str, Value]]()
     rows: list[list[Cell]] = []
     tries = {form: d for form in candidates(name) if (d := reached(form, TUNED_AT, found))}
@@ -90,7 +93,8 @@ def tune(name: str, results: Results) -> tuple[dict[str, dict[str, Value]], Figu
     scores = {form: near(d, best) for form, d in tries.items()}
     for attack in dict.fromkeys(form.attack for form in scores):
         each = {form: score for form, score in scores.items() if form.attack == attack}
-        chosen[attack] = dict(max(each, key=lambda form: np.nan_to_num(each[form])).settings)
+        failed = {form: sum(map(math.isinf, tries[form].values())) for form in each}
+        chosen[attack] = dict(min(each, key=lambda form: (failed[form], -np.nan_to_num(each[form]))).settings)
         rows += [[form.title, form.told, len(tries[form]), score] for form, score in each.items()]
     return chosen, Figures(name, ["attack", "settings", "n", "optimality"], rows)
 
