@@ -151,9 +151,9 @@ def test_a_table_is_told_with_n_intervals_and_the_papers_figures(results: Result
 
 
 def test_a_part_that_is_not_run_shows_the_papers_figures_and_why() -> None:
-    shown = told(TABLES["XIII"], {})
-    assert "Here: **not run**: the zoo has no network with as many labels yet." in shown
-    assert "| JMA | 0.05, 200 | 0 | – (0.99)" in shown
+    shown = told(TABLES["XII"], {})
+    assert "**(b) CLIP+MLP.** Here: **not run**: the zoo has no such network yet." in shown
+    assert "| JMA | 0.05, 200 | 0 | – (1.00) | – (1.000) | – (7.7e-6)" in shown
 
 
 @pytest.mark.parametrize(
