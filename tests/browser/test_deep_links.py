@@ -128,7 +128,7 @@ def test_two_tabs_keep_to_their_own_addresses(open_lab: Callable[..., Lab], sigh
 def test_no_page_asks_another_host_for_anything(lab: Lab) -> None:
     lab.page.get_by_role("link", name="Models").click()
     expect(lab.page.get_by_role("heading", level=1)).to_have_text("Models")
-    lab.page.get_by_text("All 1000 labels").click()
+    lab.page.get_by_text("All 1000 labels").first.click()
     expect(lab.page.get_by_text("tiger cat").first).to_be_visible()
     lab.page.get_by_text("Codebook, 16 bits").first.click()
     expect(lab.page.locator(".js-plotly-plot").first).to_be_visible()

@@ -37,7 +37,7 @@ def test_the_lab_fits_in_every_width_and_scheme(open_lab: Callable[..., Lab], ex
 def test_the_models_fit_in_every_width_and_scheme(visit: Callable[..., Visit]) -> None:
     page = visit("/models").page
     expect(page.get_by_role("button", name="Open in the lab")).to_have_count(len(MODELS))
-    page.get_by_text("All 1000 labels").click()
+    page.get_by_text("All 1000 labels").first.click()
     expect(page.get_by_text("tiger cat").first).to_be_visible()
     assert_fits(page)
 

@@ -309,4 +309,4 @@ def test_a_host_is_asked_once_a_minute_and_any_answer_counts(server: Server, mon
 def test_the_suggestions_are_listed_without_torch() -> None:
     code = "import sys; from models.downloads import SUGGESTIONS; print(len(SUGGESTIONS), 'torch' in sys.modules)"
     listed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert listed.stdout == "6 False\n"
+    assert listed.stdout == "8 False\n"
