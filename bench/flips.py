@@ -20,7 +20,6 @@ from statistics import median
 from typing import Any
 
 import matplotlib
-from scipy.stats import binomtest
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -28,6 +27,7 @@ from matplotlib import pyplot as plt
 from bench.report import machine, print_table
 from bench.zoo import SEED, cases, test_pictures
 from jma_core import jma, run
+from lab.sweep.statistics import share_interval
 from models.loaders import load
 from models.registry import MODELS
 
@@ -84,8 +84,7 @@ def missing(
 def success(cell: list[dict[str, Any]]) -> tuple[int, float, float]:
     """Successes of a cell, and the ends of their share's interval."""
     hits = sum(each["success"] for each in cell)
-    low, high = binomtest(hits, len(cell)).proportion_ci(method="wilson")
-    return hits, low, high
+    return hits, *share_interval(hits, len(cell))
 
 
 def middle(cell: list[dict[str, Any]], figure: str) -> float:

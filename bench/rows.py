@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
-from scipy.stats import binomtest
 
 from lab.sweep.plan import Block
+from lab.sweep.statistics import share_interval
 from lab.sweep.store import Sweep
 
 
@@ -58,7 +58,7 @@ def share(hits: int | None, n: int) -> str:
     """A part of n, with its 95 % interval by Wilson."""
     if not n or hits is None:
         return "–"
-    low, high = binomtest(hits, n).proportion_ci(method="wilson")
+    low, high = share_interval(hits, n)
     return f"{hits / n:.2f} [{low:.2f}, {high:.2f}]"
 
 
