@@ -50,9 +50,7 @@ class Task:
 
 
 def _flips(model: str, k: int) -> Task:
-    return Task(
-        f"`{model}`, {k} of 24 labels flipped", model, {"rule": "Flip k at random", "k": k}, 30, 2, data="scenes"
-    )
+    return Task(f"`{model}`, {k} of 24 labels flipped", model, {"rule": "Flip k at random", "k": k}, 30, 2)
 
 
 CLASS, ORDER = {"rule": "Random class"}, {"rule": "k at random", "k": 5}
