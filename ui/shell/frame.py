@@ -14,8 +14,17 @@ STYLE = """<style>
 [data-testid="stBaseButton-primary"]:hover {background: #094d8c; border-color: #094d8c}
 [data-testid="stMultiSelectTagsContainer"] [data-tag] {background-color: #0b5fad}
 [data-testid="stMarkdownContainer"] .katex-display.katex-display {overflow: visible}
-[data-testid="stMainBlockContainer"] {padding-top: 4.25rem}
-[class*="st-key-photo-"] button {padding-inline: 0.25rem}
+[data-testid="stMainBlockContainer"] {padding: 4.25rem clamp(1rem, 2.5vw, 5rem) 2rem}
+.st-key-headline h1 {padding: 0; font-size: 2rem; overflow-wrap: anywhere}
+.st-key-transport [data-testid="stAlertContainer"] {padding: 0.25rem 0.75rem}
+.st-key-player {margin-top: -0.5rem}
+[class*="st-key-shot-"] {position: relative; padding: 4px 4px 1.625rem}
+[class*="st-key-photo-"] {position: absolute; inset: 0; width: 100%}
+[class*="st-key-photo-"] :is([data-testid="stButton"], button) {height: 100%}
+[class*="st-key-photo-"] button {align-items: end; padding: 0; color: inherit; background: none; border: 3px solid transparent}
+[class*="st-key-photo-"] button:hover {color: inherit; background: none; border-color: currentColor}
+[class*="st-key-photo-"] button[data-testid="stBaseButton-primary"] {border-color: #2f7ed8}
+[class*="st-key-photo-"] p {font-size: 0.8125rem; white-space: nowrap}
 .st-key-tab-token {display: none}
 :is([data-testid="stTopNavLink"], [data-testid="stSidebarNavLink"]):focus-visible {outline: 2px solid}
 .js-plotly-plot text:is([class$="title"], .legendtext, .annotation-text),
