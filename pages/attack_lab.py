@@ -22,7 +22,7 @@ from models.cards import ModelSpec
 from models.encodings import Encoding, Prediction, Target
 from ui.parts import downloads
 from ui.parts.controls import choose_canvas, choose_settings, choose_target, describe_change
-from ui.parts.scene import POLL, headline, set_scene, strangeness, wait_for
+from ui.parts.scene import POLL, headline, photo_line, set_scene, wait_for
 from ui.player import moments
 from ui.player.player import play
 from ui.shell.address import arrive, follow
@@ -47,8 +47,8 @@ def main() -> None:
         canvas, picture = choose_canvas(spec, photo)
         request = Request(spec.name, photo.digest, target, choose_settings(spec.encoding.asked(target)), canvas)
         follow(request, spec, now)
-    headline(attack_in_words(spec.encoding, now, target), strangeness(spec, photo))
     own = None if photo.digest in samples(spec.samples) else photo
+    headline(attack_in_words(spec.encoding, now, target), photo_line(spec, photo) if own else "")
     polling = running() is not None  # also another attack of the session, whose end sets the buttons free
     st.fragment(laboratory, run_every=POLL if polling else None)(request, spec, own, now, picture, polling)
     if early:

@@ -53,7 +53,7 @@ def set_scene(title: str = "") -> Scene | None:
     picture = spec.preprocessing(photo.image)
     if title:
         st.title(title)
-        st.caption(plain(f"Photo: {photo.name}. {strangeness(spec, photo)}"))
+        st.caption(plain(photo_line(spec, photo)))
     now = first_sight(spec, photo.digest, picture)
     if now is not None and np.isfinite(now.logits).all():
         return Scene(spec, photo, picture, now)
@@ -79,11 +79,12 @@ def headline(text: str, note: str = "") -> None:
             st.caption(plain(note))
 
 
-def strangeness(spec: ModelSpec, photo: Photo) -> str:
-    """What to bear in mind of a photo that is none of the pictures that a network for one kind of them was made for."""
+def photo_line(spec: ModelSpec, photo: Photo) -> str:
+    """A photo's name, and what to bear in mind of one that a network for one kind of pictures was not made for."""
     if spec.samples == ANY or photo.digest in samples(spec.samples):
-        return ""
-    return f"This network knows one kind of picture, and names something of it whatever it is shown: {spec.summary}"
+        return f"Photo: {photo.name}"
+    strange = f"This network knows one kind of picture, and names something of it whatever it is shown: {spec.summary}"
+    return f"Photo: {photo.name}. {strange}"
 
 
 def first_sight(spec: ModelSpec, digest: str, picture: NDArray[np.uint8]) -> Prediction | None:
