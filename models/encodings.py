@@ -104,6 +104,8 @@ class Encoding(ABC):
     """and in what they and margins are measured."""
     sureness: ClassVar[str] = "confidence"
     """What a per cent of ``confidences`` is of."""
+    threshold: ClassVar[float | None] = None
+    """The confidence above which a label is there; None where the surest is, so that they compete."""
     wanting: ClassVar[Mapping[int, str]]
     """A table's words for each of the values of ``wishes``."""
     codebook: NDArray[np.int8] | None = None
@@ -584,6 +586,7 @@ class MultiLabel(Encoding):
     rule = "One output a label; each above its threshold is present."
     fewest = 1
     several = True
+    threshold = 0.5
     wanting = {1: "present", 0: "absent", FREE: "either"}  # noqa: RUF012
 
     labels: tuple[str, ...]

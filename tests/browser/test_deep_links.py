@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.browser.conftest import Lab, Sight, Visit
 
 PAGES = {
-    "/": "Attack lab",
+    "/": "cat → flowers",
     "/compare": "Compare",
     "/benchmark": "Benchmark",
     "/geometry": "Mahalanobis against Euclid",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from playwright.sync_api import TimeoutError, expect
@@ -17,6 +17,8 @@ from ui.parts.lessons import LESSONS
 
 if TYPE_CHECKING:
     from tests.browser.conftest import Lab, Sight, Visit
+
+PROJECTOR: Any = {"width": 1024, "height": 768}
 
 
 def test_the_lab_fits_in_every_width_and_scheme(open_lab: Callable[..., Lab], example: Sight) -> None:
@@ -32,6 +34,16 @@ def test_the_lab_fits_in_every_width_and_scheme(open_lab: Callable[..., Lab], ex
             box = picture.bounding_box()
             assert box is not None
             assert 0 <= box["x"] < box["x"] + box["width"] <= width
+    page.set_viewport_size(PROJECTOR)
+    for caption in (f"Original: {example.reads}", f"Attacked: {example.wanted}"):
+        box = page.get_by_role("figure").filter(has_text=caption).get_by_role("img").bounding_box()
+        assert box is not None
+        assert box["width"] >= 300
+    bars = page.get_by_role("list", name="Labels asked for").get_by_role("listitem")
+    expect(bars).to_have_count(5)
+    assert [bars.nth(i).inner_text().split("\n")[0] for i in range(2)] == [f"+ {example.wanted}", f"− {example.reads}"]
+    for bar in bars.all():
+        expect(bar).to_be_in_viewport(ratio=1)
 
 
 def test_the_models_fit_in_every_width_and_scheme(visit: Callable[..., Visit]) -> None:

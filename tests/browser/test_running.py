@@ -129,7 +129,7 @@ def test_the_server_never_names_a_message_that_the_browser_may_have_dropped(open
         page.on("websocket", lambda socket: socket.on("framereceived", note))
 
     lab = open_lab(prepare=listen).ready()
-    for page, title in (("Geometry", "Mahalanobis against Euclid"), ("Attack lab", "Attack lab")):
+    for page, title in (("Geometry", "Mahalanobis against Euclid"), ("Attack lab", "cat → flowers")):
         lab.page.get_by_role("link", name=page).click()
         expect(lab.page.get_by_role("heading", level=1)).to_have_text(title)
         lab.idle()
@@ -143,13 +143,13 @@ def test_a_run_goes_on_while_another_page_is_looked_at(lab: Lab) -> None:
     lab.page.get_by_role("link", name="Models").click()
     expect(lab.page.get_by_role("heading", level=1)).to_have_text("Models")
     lab.page.get_by_role("link", name="Attack lab").click()
-    expect(lab.page.get_by_role("heading", level=1)).to_have_text("Attack lab")
+    expect(lab.page.get_by_role("heading", level=1)).to_contain_text(" → ")
     expect(lab.page.get_by_text("Original: give way")).to_be_visible()
     expect(lab.page.get_by_text(RUNNING).or_(lab.success)).to_be_visible()  # not the caption of an attack to begin
     lab.page.get_by_role("link", name="Models").click()
     expect(lab.page.get_by_role("heading", level=1)).to_have_text("Models")
     lab.page.go_back()
-    expect(lab.page.get_by_role("heading", level=1)).to_have_text("Attack lab")
+    expect(lab.page.get_by_role("heading", level=1)).to_contain_text(" → ")
     expect(lab.success).to_contain_text("The result reads as no vehicles")
 
 
@@ -205,7 +205,7 @@ def test_a_reload_keeps_ones_own_photo_and_the_attack_on_it_can_be_stopped(
     expect(lab.page.get_by_text(RUNNING)).to_be_visible()
     lab.page.reload()
     lab.reads_as("stop")
-    expect(lab.page.get_by_text("Wanted: turn left ahead.")).to_be_visible()
+    expect(lab.headline).to_have_text("stop → turn left ahead")
     lab.button("Stop").click()
     expect(lab.page.get_by_text("Paused.")).to_be_visible()
     assert lab.updates() >= 1

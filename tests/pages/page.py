@@ -59,6 +59,10 @@ class Page(AppTest):
     def says(self, text: str) -> bool:
         return any(text in each for each in self.texts())
 
+    def in_the_lab(self) -> bool:
+        """Whether this is the attack lab, whose title is its attack."""
+        return [" → " in each.value for each in self.title] == [True]
+
     def pictures(self) -> list[str]:
         """What is written below those of the main column."""
         return [caption for image in self.main.get("imgs") or self.main.image for caption in image.captions]

@@ -62,7 +62,7 @@ def test_a_preset_sets_the_labels_and_asks_the_network_nothing(passes: list[int]
     for name in list(SCENES.encoding.presets)[:3]:
         wanted = SCENES.encoding.presets[name](now, 0, rng)
         assert lit(preset(at, name)) == {SCENES.encoding.labels[i] for i in np.flatnonzero(wanted)}
-        assert at.says(f"Wanted: **{SCENES.encoding.wish(wanted)}**.")
+        assert at.says(f"→ {SCENES.encoding.wish(wanted)}")
     at.widget("number_input", "k, flips at random").set_value(5).run()
     drawn = [frozenset(lit(preset(at, "Flip k at random"))) for _ in range(3)]
     assert [len(each ^ has) for each in drawn] == [5, 5, 5]
@@ -122,7 +122,7 @@ def test_of_a_thousand_labels_those_toggled_and_those_chosen_are_constrained(tho
     at.widget("multiselect", "Wanted labels").set_value([*has, new]).run()
     at.widget("multiselect", "Hold only").set_value([absent]).run()
     wanted = f"{encoding.labels[new]}, not {encoding.labels[absent]} (other labels float)"
-    assert at.says(f"Wanted: **{wanted}**.")
+    assert at.says(f"→ {wanted}")
     at.press("Run").settle()
     result = at.shown().result
     assert result is not None
@@ -130,10 +130,10 @@ def test_of_a_thousand_labels_those_toggled_and_those_chosen_are_constrained(tho
     assert [len(step.values) for step in result.steps] == [2] * len(result.steps)
     again = Page(**parse_qs(link(at))).settle()
     assert again.widget("multiselect", "Hold only").value == [absent]
-    assert again.says(f"Wanted: **{wanted}**.")
+    assert again.says(f"→ {wanted}")
     at.widget("checkbox", "Hold the other labels").check().run()
     assert "Hold only" not in [each.label for each in at.multiselect]
-    assert at.says(f"Wanted: **{encoding.wish(encoding.asking([*has, new], now))}**.")
+    assert at.says(f"→ {encoding.wish(encoding.asking([*has, new], now))}")
 
 
 def test_an_address_sets_every_widget_and_the_page_gives_it_back() -> None:
@@ -162,7 +162,7 @@ def test_labels_that_float_come_back_from_an_address() -> None:
     at = Page(photo="bridge", want="snow", **{"not": "bridge"}).settle()
     assert lit(at) == {"snow"}
     assert not at.widget("checkbox", "Hold the other labels").value
-    assert at.says("Wanted: **snow, not bridge (other labels float)**.")
+    assert at.says("→ snow, not bridge (other labels float)")
     assert link(at) == "photo=bridge&want=snow&not=bridge&free=1"
 
 
@@ -179,7 +179,7 @@ def test_an_address_that_asks_for_what_there_is_not_is_explained_until_that_is_d
     (warning,) = at.warning
     for word in ("“../../etc/passwd”", "“unicorn”", "**kappa** is “9”"):
         assert word in warning.value
-    assert at.says("Reads as **cat**")
+    assert at.says("cat → ")
     at.widget("button", "Dismiss").click().run()
     assert not at.warning
     assert link(at) == ""

@@ -98,8 +98,11 @@ def press(at: Page, key: str) -> Page:
 def reopened(number: int) -> Page:
     """A new session, as after a restart, in which a run has been opened."""
     at = open_page()
-    check(at.button(key=f"open-{number}").click().run(), "Attack lab")
-    return check(at.switch_page(LAB).run(), "Attack lab")  # the simulator would go back to where the button was
+    at.button(key=f"open-{number}").click().run()
+    assert at.intact().in_the_lab()
+    at.switch_page(LAB).run()  # the simulator would go back to where the button was
+    assert at.intact().in_the_lab()
+    return at
 
 
 def played(at: Page) -> list[str]:

@@ -78,7 +78,7 @@ def choose_photo(spec: ModelSpec) -> Photo:
         chosen = first
     with st.container(height=GALLERY, border=False), st.container(horizontal=True, gap="small"):
         for digest, photo in offered.items():
-            with st.container(width=THUMBNAIL, gap="small"):
+            with st.container(width=THUMBNAIL, key=f"shot-{digest}"):
                 show_small(photo, THUMBNAIL)
                 yours = photo is session().lasting.upload and digest not in shipped
                 label = "yours" if yours else photo.name.rpartition(".")[0].replace("_", " ")

@@ -81,7 +81,7 @@ def test_a_network_that_comes_while_the_page_is_drawn_is_not_missed(
     monkeypatch.setattr(scene, "show", show_slowly)
     lab = Page().run().press("rocket")
     assert come.is_set()
-    assert lab.says(f"Reads as **{words(reading(DEFAULT, seen(DEFAULT, 'rocket')))}**.")
+    assert lab.says(f"{words(reading(DEFAULT, seen(DEFAULT, 'rocket')))} → ")
 
 
 def failed(name: str) -> bool:

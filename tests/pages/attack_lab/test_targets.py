@@ -102,7 +102,7 @@ def test_toggling_labels_neither_starts_an_attack_nor_asks_the_network(
         pills = pills.select(label).run().widget("pills", "Wanted labels")
     assert set(toggled) <= set(pills.value)
     lab.widget("pills", "Wanted labels").set_value([]).run()
-    assert lab.says("Wanted: **none of its labels**")
+    assert lab.says("→ none of its labels")
     assert lab.attacks() == before
     assert started == []
     assert counted == of_labels == []
@@ -132,7 +132,7 @@ def test_one_click_attacks_the_first_photo_of_a_model(name: str, lab: Page) -> N
     picture = spec.preprocessing(first.image)
     assert picture.shape == (spec.preprocessing.size,) * 2 + (3,)
     before = words(reading(name, picture))
-    assert lab.says(f"Reads as **{before}**.")
+    assert lab.says(f"{before} → ")
     assert captions(lab)[:2] == [f"Original: {before}", f"Attacked: {before}"]
     lab.press("Run").settle()
     result = check_success(lab)
@@ -187,7 +187,7 @@ def test_labels_that_are_not_held_float(lab: Page) -> None:
     lab.press("bridge").settle()
     strongest, following, _ = swap(DEFAULT, seen(DEFAULT, "bridge"))
     lab.widget("checkbox", "Hold the other labels").uncheck().run()
-    assert lab.says(f"Wanted: **{following}, not {strongest} (other labels float)**")
+    assert lab.says(f"→ {following}, not {strongest} (other labels float)")
     assert lab.says(f"Flips 2 of 24: remove **{strongest}**; add **{following}**.")
     lab.press("Run").settle()
     attack, labels = lab.shown(), MODELS[DEFAULT].encoding.labels
@@ -288,7 +288,7 @@ def test_another_model_brings_its_own_photos_and_the_photo_before_comes_back(lab
     assert [each.label for each in lab.sidebar.button] == [
         "cat", "airplane", "automobile", "dog", "frog", "horse", "ship", "truck",
     ]  # fmt: skip
-    assert lab.says(f"Reads as **{words(reading(CODE, seen(CODE, 'cat')))}**.")
+    assert lab.says(f"{words(reading(CODE, seen(CODE, 'cat')))} → ")
     choose_model(lab, DEFAULT)
     assert [each.label for each in lab.sidebar.button] == gallery
     assert lab.texts() == before

@@ -54,7 +54,7 @@ def test_a_file_of_ones_own_is_added_opened_in_the_lab_and_attacked(page: Page) 
     with torch.no_grad():
         z = network((to_tensor(np.asarray(cat.image))[None] - 0.5) / 0.25)[0]
     order = [CARD["labels"][i] for i in z.argsort(descending=True)]
-    assert f"Reads as **{order[0]}**. Wanted: **{order[1]}**." in page.texts()
+    assert f"{order[0]} → {order[1]}" in page.texts()
     page.press("Run").settle()
     assert page.success[0].value.startswith(f"The result reads as **{order[1]}**")
     with torch.no_grad():
@@ -121,7 +121,7 @@ def test_another_file_under_the_same_name_is_read_anew(changed: dict[str, Any], 
         image = to_tensor(np.asarray(next(iter(samples("cifar10").values())).image), model.device)
         with torch.no_grad():
             read = model.spec.encoding.names(model.encoding.decode(model.network(image[None])[0]).cpu().numpy())
-        assert any(text.startswith(f"Reads as **{read}**.") for text in page.texts())
+        assert any(text.startswith(f"{read} → ") for text in page.texts())
         page.switch_page(PAGE).run()
 
 
