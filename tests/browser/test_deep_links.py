@@ -28,7 +28,12 @@ PAGES = {
 NAMES = ["Attack lab", "Compare", "Benchmark", "Geometry", "Learn", "Runs", "Models"]
 
 
-@pytest.mark.parametrize("path", PAGES)
+OFTEN = ("/", "/benchmark", "/learn?step=4", "/runs")
+
+
+@pytest.mark.parametrize(
+    "path", [path if path in OFTEN else pytest.param(path, marks=pytest.mark.slow) for path in PAGES]
+)
 def test_a_deep_link_to_a_cold_server_gives_the_page_in_its_frame(
     path: str, cold_server: str, visit: Callable[..., Visit], example: Sight
 ) -> None:

@@ -1,4 +1,7 @@
-"""Attacks under way: step by step, stopped, looked away from, in two tabs at once."""
+"""Attacks under way: step by step, stopped, looked away from, in two tabs at once.
+
+What is slow here has a twin in tests/pages/attack_lab, which asks the same of the page without a browser.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +36,7 @@ def lab(open_lab: Callable[..., Lab]) -> Lab:
     return open_lab(SLOW).reads_as("give way").ready()
 
 
+@pytest.mark.slow
 def test_steps_are_taken_one_by_one_and_reset_goes_back_to_the_original(lab: Lab) -> None:
     original = lab.picture("Original:")
     np.testing.assert_array_equal(lab.picture("Attacked:"), original)
@@ -50,6 +54,7 @@ def test_steps_are_taken_one_by_one_and_reset_goes_back_to_the_original(lab: Lab
     np.testing.assert_array_equal(lab.picture("Attacked:"), original)
 
 
+@pytest.mark.slow
 def test_a_running_attack_can_be_stopped_and_goes_on_when_asked(open_lab: Callable[..., Lab]) -> None:
     lab = open_lab(ENDLESS).ready()
     lab.button("Run").click()
@@ -153,6 +158,7 @@ def test_a_run_goes_on_while_another_page_is_looked_at(lab: Lab) -> None:
     expect(lab.success).to_contain_text("The result reads as no vehicles")
 
 
+@pytest.mark.slow
 def test_an_attack_in_a_second_tab_waits_for_the_first_and_both_succeed(
     lab: Lab, open_lab: Callable[..., Lab], sight: Callable[..., Sight]
 ) -> None:
@@ -211,6 +217,7 @@ def test_a_reload_keeps_ones_own_photo_and_the_attack_on_it_can_be_stopped(
     assert lab.updates() >= 1
 
 
+@pytest.mark.slow
 def test_an_attack_on_an_upload_is_stopped_and_found_from_the_next_upload(
     open_lab: Callable[..., Lab], tmp_path: Path
 ) -> None:

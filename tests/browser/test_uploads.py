@@ -1,4 +1,7 @@
-"""One's own photo through the real file input."""
+"""One's own photo through the real file input.
+
+What is slow here has a twin in tests/pages/attack_lab, which asks the same of the page without a browser.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 from PIL import Image, ImageOps
 from playwright.sync_api import expect
 
@@ -51,6 +55,7 @@ def test_a_phone_photo_stands_upright_and_can_be_attacked(lab: Lab, sight: Calla
     expect(lab.success).to_contain_text(f"The result reads as {upright.wanted}")
 
 
+@pytest.mark.slow
 def test_a_grey_png_is_shown_grey(lab: Lab, example: Sight, sight: Callable[..., Sight]) -> None:
     grey = sample("rocket").convert("L")
     upload(lab, encoded(grey, "PNG"), "grey.png")
@@ -60,6 +65,7 @@ def test_a_grey_png_is_shown_grey(lab: Lab, example: Sight, sight: Callable[...,
     expect(lab.button("Run")).to_be_enabled()
 
 
+@pytest.mark.slow
 def test_a_broken_file_is_explained_in_a_sentence_and_the_photo_stays(lab: Lab, sight: Callable[..., Sight]) -> None:
     espresso = sight("espresso")
     lab.photo("espresso", espresso.reads)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,8 +39,16 @@ def seen(model: LoadedModel, picture: np.ndarray) -> int:
         return int(model.network(to_tensor(picture)[None]).argmax())
 
 
-@pytest.mark.parametrize("attack", ["lazy", "boxed", "refined"])
-@pytest.mark.parametrize("canvas", CANVASES, ids=str)
+def in_full(attack: str) -> list[Any]:
+    """It on every canvas: on the last, which is the hardest, always."""
+    return [pytest.param(attack, canvas, marks=pytest.mark.slow) for canvas in CANVASES[:-1]] + [(attack, CANVASES[-1])]
+
+
+@pytest.mark.parametrize(
+    ("attack", "canvas"),
+    [*(("lazy", canvas) for canvas in CANVASES), *in_full("boxed"), *in_full("refined")],
+    ids=str,
+)
 def test_an_attack_ends_as_a_file_that_is_read_as_wanted(
     signs: LoadedModel, photo: Image.Image, canvas: Canvas, attack: str
 ) -> None:
@@ -63,7 +72,11 @@ def test_an_attack_ends_as_a_file_that_is_read_as_wanted(
     assert allowed is None or not changed[~allowed.numpy()].any()
 
 
-@pytest.mark.parametrize("canvas", CANVASES, ids=str)
+@pytest.mark.parametrize(
+    "canvas",
+    [CANVASES[0], *(pytest.param(canvas, marks=pytest.mark.slow) for canvas in CANVASES[1:-1]), CANVASES[-1]],
+    ids=str,
+)
 def test_the_pool_of_an_attack_that_needs_one_are_the_sample_photos(
     signs: LoadedModel, photo: Image.Image, canvas: Canvas
 ) -> None:
