@@ -68,10 +68,10 @@ def laboratory(
     if (running() is not None) != polling:
         st.rerun()
     now = spec.encoding.answering(now, request.target)
+    nothing_to_do, pull = spec.encoding.meets(now, request.target), None
     with st.container(key="transport", gap="xsmall"):
-        transport(request, run, (picture, own), nothing_to_do=spec.encoding.meets(now, request.target))
-    pull = None
-    if not (run and run.steps) and models().ready(request.model):
+        transport(request, run, (picture, own), nothing_to_do=nothing_to_do)
+    if not (run and run.steps) and not nothing_to_do and models().ready(request.model):
         pull = gradient(replace(request, settings=Settings()), picture)
     every = moments.moments_of(run, picture.transpose(2, 0, 1) / 255, now, pull)
     moment = play(spec.encoding, request.target, run, every, moments.best_update(run, every))
