@@ -233,6 +233,10 @@ class Encoding(ABC):
         """The labels that a target holds as they are, if it leaves others free."""
         return []
 
+    def easier(self, target: Target, before: Prediction, reached: Floats) -> dict[str, Target]:
+        """Targets that ask for less than one that an attack has missed, with these logits, each in a few words."""
+        return {}
+
     # --- how it is written into an address
 
     @abstractmethod
@@ -494,6 +498,14 @@ class OneHot(_OfClasses):
     def chosen(self, target: Target, seen: Prediction) -> Any:
         return target if isinstance(target, int) else _classes(target)
 
+    def easier(self, target: Target, before: Prediction, reached: Floats) -> dict[str, Target]:
+        if isinstance(target, int):
+            return {}
+        classes = _classes(target)
+        hardest = min(classes, key=self.clearances(reached, target).__getitem__)
+        fewer = self.together([i for i in classes if i != hardest], ordered=isinstance(target, tuple))
+        return {f"Leave out {self.labels[hardest]}": fewer}
+
     # --- how it is written into an address
 
     def to_link(self, target: Target) -> dict[str, list[str]]:
@@ -689,6 +701,17 @@ class MultiLabel(Encoding):
         wanted = np.isin(labels, chosen)
         asked = (wanted != seen.decoded) | np.isin(labels, labels if held is None else held)
         return tuple(np.where(asked | ~asked.any(), wanted, FREE).tolist())
+
+    def easier(self, target: Target, before: Prediction, reached: Floats) -> dict[str, Target]:
+        asked, now = self.wishes(target), before.decoded.astype(np.int64)
+        flips, targets = np.flatnonzero((asked != FREE) & (asked != now)), {}
+        if (asked == now).any():
+            targets["Free the other labels"] = tuple(np.where(asked == now, FREE, asked).tolist())
+        if len(flips) > 1:
+            hardest = flips[self.clearances(reached, target)[flips].argmin()]
+            fewer = np.where(np.arange(len(asked)) == hardest, FREE if FREE in asked else now, asked)
+            targets[f"Leave out {self.labels[hardest]}"] = tuple(fewer.tolist())
+        return targets
 
     def standing(self, target: Target, seen: Prediction) -> list[int]:
         asked = self.wishes(target)

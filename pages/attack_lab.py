@@ -10,14 +10,16 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from jma_core.records import AttackResult
 from lab import exports
+from lab.advice import after
 from lab.markup import plain
 from lab.photos.samples import samples
 from lab.photos.uploads import Photo
 from lab.request import Request, Settings
 from lab.runs.attack_run import AttackRun
 from lab.runs.pool import models
-from lab.story import story
+from lab.story import standing, story
 from models.cards import ModelSpec
 from models.encodings import Encoding, Prediction, Target
 from ui.parts import downloads
@@ -68,10 +70,10 @@ def laboratory(
     if (running() is not None) != polling:
         st.rerun()
     now = spec.encoding.answering(now, request.target)
+    nothing_to_do, pull = spec.encoding.meets(now, request.target), None
     with st.container(key="transport", gap="xsmall"):
-        transport(request, run, (picture, own), nothing_to_do=spec.encoding.meets(now, request.target))
-    pull = None
-    if not (run and run.steps) and models().ready(request.model):
+        transport(request, run, (picture, own), nothing_to_do=nothing_to_do)
+    if not (run and run.steps) and not nothing_to_do and models().ready(request.model):
         pull = gradient(replace(request, settings=Settings()), picture)
     every = moments.moments_of(run, picture.transpose(2, 0, 1) / 255, now, pull)
     moment = play(spec.encoding, request.target, run, every, moments.best_update(run, every))
@@ -94,12 +96,25 @@ def transport(
     blocked = nothing_to_do or busy or other is not None or bool(models().problem(request.model))
     asked = (request, *attacked)
     status(run, other, nothing_to_do=nothing_to_do)
-    with st.container(horizontal=True, gap="small"):
+    with st.container(horizontal=True, gap="xsmall"):
         st.button("Step", disabled=blocked or ended, icon=":material/skip_next:", on_click=start, args=(*asked, 1))
         label, icon = "Run again" if ended else "Run", ":material/play_arrow:"
         st.button(label, disabled=blocked, type="primary", icon=icon, on_click=start, args=asked)
         st.button("Stop", disabled=not busy, icon=":material/pause:", on_click=stop, args=(request,))
         st.button("Reset", disabled=run is None, icon=":material/replay:", on_click=forget, args=(request,))
+        if run and run.result and other is None:
+            go_on(run.result, request, attacked)
+
+
+def go_on(result: AttackResult, request: Request, attacked: tuple[NDArray[np.uint8], Photo | None]) -> None:
+    """What to do next: other attacks, which one click begins; of one that succeeded, what else there is to see."""
+    for said, asked in after(models().specs[request.model], request, result).items():
+        if st.button(plain(said), type="tertiary"):
+            start(asked, *attacked)
+            show(asked)
+    if result.success:
+        st.page_link("pages/compare.py", label="Compare attacks")
+        st.page_link("pages/geometry.py", label="Why this path?")
 
 
 def status(run: AttackRun | None, other: AttackRun | None, *, nothing_to_do: bool) -> None:
@@ -110,10 +125,10 @@ def status(run: AttackRun | None, other: AttackRun | None, *, nothing_to_do: boo
         elsewhere(other)
     elif run is None:
         st.caption("Nothing has been changed yet: Step makes one update, Run goes on to the end.")
-    elif run.error or (run.result and not run.result.success):
-        st.warning(plain(run.status))
     elif run.result:
-        st.success(summary(run))
+        st.success(summary(run)) if run.result.success else st.warning(plain(missed(run, run.result)))
+    elif run.error:
+        st.warning(plain(run.status))
     else:
         st.caption(plain(run.status))
     if run and run.unsaved:
@@ -134,9 +149,14 @@ def elsewhere(other: AttackRun) -> None:
         if other in session().lasting.bouts.values():
             st.page_link("pages/compare.py", label="Show it", icon=":material/visibility:")
         elif spec and st.button("Show it", icon=":material/visibility:"):
-            forget_widgets()
-            prefer(other.request)
-            st.rerun()
+            show(other.request)
+
+
+def show(request: Request) -> None:
+    """Make a request the lab's choice, and draw the page for it."""
+    forget_widgets()
+    prefer(request)
+    st.rerun()
 
 
 def start(request: Request, picture: NDArray[np.uint8], own: Photo | None, steps: int | None = None) -> None:
@@ -182,6 +202,12 @@ def summary(run: AttackRun) -> str:
         f"{passes} backward pass{'es' * (passes != 1)}, {result.seconds:.1f} s."
     )
     return f"{said} {plain(result.besides)}".rstrip()
+
+
+def missed(run: AttackRun, result: AttackResult) -> str:
+    """Why an attack has failed, and what held it up."""
+    spec, asked = models().specs[run.request.model], run.request
+    return f"{run.status} {standing(spec, asked, Prediction(result.logits, result.decoded), result)}"
 
 
 def take_away(run: AttackRun) -> None:

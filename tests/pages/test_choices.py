@@ -16,6 +16,7 @@ from models.cards import ModelSpec
 from models.encodings import MultiLabel, Prediction
 from models.registry import DEFAULT, IMAGENET, MODELS
 from tests.pages.page import PATIENCE, Page
+from ui.shell import cached
 from ui.shell.cached import predict
 
 SIGNS, CODE = "gtsrb-onehot", "cifar10-ecoc16"
@@ -42,8 +43,9 @@ def sight(spec: ModelSpec, name: str) -> Prediction:
 
 
 @pytest.fixture
-def passes() -> Iterator[list[int]]:
-    """One entry for each forward pass of the default network from now on."""
+def passes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """One entry for each forward pass of the default network from now on, but those of gradients."""
+    monkeypatch.setattr(cached, "gradient", lambda *_: None)
     predict.clear()
     counted: list[int] = []
     network = models().request(DEFAULT).result(PATIENCE).network

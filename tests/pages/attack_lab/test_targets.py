@@ -35,6 +35,7 @@ from tests.pages.attack_lab.driving import (
 )
 from tests.pages.page import Page
 from ui.parts import downloads
+from ui.shell import cached
 
 
 def outcomes(at: Page) -> dict[str, str]:
@@ -45,8 +46,9 @@ def outcomes(at: Page) -> dict[str, str]:
 
 
 @pytest.fixture
-def passes() -> Iterator[Callable[[str], list[int]]]:
-    """Counts forward passes of a model's network from now on: one entry a pass, its batch size."""
+def passes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], list[int]]]:
+    """Counts forward passes of a model's network from now on, one entry a pass, its batch size; not for gradients."""
+    monkeypatch.setattr(cached, "gradient", lambda *_: None)
     hooks = []
 
     def count(name: str) -> list[int]:
