@@ -67,8 +67,8 @@ def test_a_grey_png_is_shown_grey(lab: Lab, example: Sight, sight: Callable[...,
 
 @pytest.mark.slow
 def test_a_broken_file_is_explained_in_a_sentence_and_the_photo_stays(lab: Lab, sight: Callable[..., Sight]) -> None:
-    espresso = sight("espresso")
-    lab.photo("espresso", espresso.reads)
+    flowers = sight("flowers")
+    lab.photo("flowers", flowers.reads)
     before = lab.picture(f"Original: {espresso.reads}")
     upload(lab, phone_photo()[:3000], "cut off.jpg")
     expect(lab.page.get_by_role("alert")).to_have_text(

@@ -30,7 +30,7 @@ def preset(at: Page, name: str) -> Page:
 
 
 def lit(at: Page) -> set[str]:
-    return {SCENES.encoding.labels[i] for i in at.widget("pills", "Wanted labels").value}
+    return {SCENES.encoding.labels[i] for i, wanted in enumerate(at.asked()) if wanted == 1}
 
 
 def link(at: Page) -> str:
@@ -101,7 +101,6 @@ def thousand() -> Iterator[ModelSpec]:
 
 def test_a_thousand_labels_are_searched_and_told_in_short(thousand: ModelSpec) -> None:
     at = Page(model=thousand.name, want=["tabby", "espresso"]).settle()
-    assert not at.pills
     box = at.widget("multiselect", "Wanted labels")
     assert [thousand.encoding.labels[i] for i in box.value] == ["tabby", "espresso"]
     at.widget("number_input", "k, flips at random").set_value(500).run()
@@ -163,7 +162,7 @@ def test_an_address_sets_every_widget_and_the_page_gives_it_back() -> None:
 def test_labels_that_float_come_back_from_an_address() -> None:
     at = Page(photo="bridge", want="snow", **{"not": "bridge"}).settle()
     assert lit(at) == {"snow"}
-    assert not at.widget("checkbox", "Hold the other labels").value
+    assert at.labelled("Hold the other labels")
     assert at.says("→ snow, not bridge (other labels float)")
     assert link(at) == "photo=bridge&want=snow&not=bridge&free=1"
 

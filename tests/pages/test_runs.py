@@ -212,8 +212,8 @@ def test_a_run_on_several_labels_opens_with_its_labels(held: bool, kept: Store) 
     run = ended(AttackRun(Request(DEFAULT, photo.digest, target, Settings.of(max_iter=2)), picture))
     at = reopened(kept.rows()[0].id)
     assert at.shown().request == run.request
-    assert at.widget("checkbox", "Hold the other labels").value is held
-    assert at.widget("button_group", "Wanted labels").value == np.flatnonzero(flipped).tolist()
+    assert at.labelled("Free the other labels" if held else "Hold the other labels")
+    assert at.asked() == target
     assert "Run again" in [each.label for each in at.main.button], "the lab asks for another attack than the one opened"
 
 

@@ -178,7 +178,7 @@ def test_the_page_follows_the_player_to_each_update(lab: Page) -> None:
 
 def test_where_the_player_was_does_not_matter_to_another_attack(lab: Page) -> None:
     go_to(lab, 1)
-    lab.press("birds").settle()
+    lab.press("people").settle()
     assert measures(lab)["L2"] == "0.000"
     lab.press("Run").settle()
     result = check_success(lab)
