@@ -77,13 +77,12 @@ def test_a_preset_sets_the_labels_and_asks_the_network_nothing(passes: list[int]
 def test_presets_of_a_class() -> None:
     at = Page(model=CODE).settle()
     spec, now = MODELS[CODE], sight(MODELS[CODE], "cat")
-    box = at.widget("selectbox", "Wanted class")
-    proposed = box.value
+    assert at.widget("selectbox", "Wanted class").value == spec.encoding.proposed(now)
     assert not [each for each in at.number_input if each.label == "k, flips at random"]
     preset(at, "Least likely")
     assert at.widget("selectbox", "Wanted class").value == spec.encoding.least_likely(now)
     preset(at, "Runner-up")
-    assert at.widget("selectbox", "Wanted class").value == proposed
+    assert at.widget("selectbox", "Wanted class").value == spec.encoding.runner_up(now)
     drawn = {preset(at, "Random class").widget("selectbox", "Wanted class").value for _ in range(8)}
     assert len(drawn) > 1
     assert int(now.decoded) not in drawn
