@@ -129,7 +129,7 @@ def test_one_click_attacks_the_first_photo_of_a_model(name: str, lab: Page) -> N
     spec = MODELS[name]
     first = next(iter(samples(spec.samples).values()))
     right = readings(name)
-    assert [each.label for each in lab.sidebar.button if each.key.startswith("photo-")] == [
+    assert [each.label for each in lab.sidebar.button if (each.key or "").startswith("photo-")] == [
         photo.name.rpartition(".")[0].replace("_", " ")
         for photo in samples(spec.samples).values()
         if photo is first or photo.name in right
