@@ -43,8 +43,8 @@ def test_a_file_of_ones_own_is_added_opened_in_the_lab_and_attacked(page: Page) 
     offer(page, CARD, weights(network))
     loaded(page, newest())
     assert not page.error
-    assert titles(page) == [*(spec.title for spec in MODELS.values()), "Toy colours"]
-    said = facts(page)[-1]
+    assert titles(page) == ["Toy colours", *(spec.title for spec in MODELS.values())]
+    said = facts(page)[0]
     for fact in ("**Encoding**: one-hot.", "**Network**: VGG-style\n", "32 × 32 pixels", "**Licence**: not stated"):
         assert fact in said
     page.session_state[f"labels-{newest()}"] = True
@@ -78,7 +78,7 @@ def test_a_file_of_ones_own_may_have_any_encoding(encoding: str, page: Page) -> 
     offer(page, card, weights(network))
     loaded(page, newest())
     assert not page.error
-    assert f"**Encoding**: {encoding}." in facts(page)[-1]
+    assert f"**Encoding**: {encoding}." in facts(page)[0]
     open_in_lab(page, newest())
     page.press("Run").settle()
     assert page.success[0].value.startswith("The result reads as")
