@@ -119,9 +119,9 @@ def from_a_file() -> None:
     )
     st.download_button(
         "Template of a card",
-        TEMPLATE,
+        lambda: TEMPLATE,  # made when asked for: what lies ready the browser looks after, also when it has gone
         "my-model.toml",
-        "application/toml",
+        "text/plain",
         icon=":material/download:",
         on_click="ignore",
     )
