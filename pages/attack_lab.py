@@ -96,7 +96,7 @@ def transport(
     blocked = nothing_to_do or busy or other is not None or bool(models().problem(request.model))
     asked = (request, *attacked)
     status(run, other, nothing_to_do=nothing_to_do)
-    with st.container(horizontal=True, gap="xsmall"):
+    with st.container(horizontal=True, gap="xsmall", vertical_alignment="center"):
         st.button("Step", disabled=blocked or ended, icon=":material/skip_next:", on_click=start, args=(*asked, 1))
         label, icon = "Run again" if ended else "Run", ":material/play_arrow:"
         st.button(label, disabled=blocked, type="primary", icon=icon, on_click=start, args=asked)

@@ -98,7 +98,7 @@ def test_a_model_of_ones_own_is_added_and_attacked_with_a_few_clicks(forgetful: 
     add(page, *toy())
     expect(page.get_by_role("heading", name="Toy colours")).to_be_visible()
     expect(page.get_by_role("button", name="Open in the lab")).to_have_count(len(MODELS) + 1)
-    page.get_by_role("button", name="Open in the lab").last.click()
+    page.get_by_role("button", name="Open in the lab").first.click()
     expect(page.get_by_role("heading", level=1)).to_contain_text(" → ")
     expect(page.get_by_role("combobox", name="Model")).to_have_value("Toy colours")
     lab.ready().button("Run").click()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 RUNNING = re.compile(r"Running: iteration (\d+)\.")
 AFTER_SOME = re.compile(r"^[5-9]|\d\d")
 """Updates."""
-SLOW = "model=gtsrb-onehot"
+SLOW = "model=gtsrb-onehot&want=no+vehicles"
 """Its attacks last for seconds on the tests' server: see tests/browser/resting.py."""
 ENDLESS = f"{SLOW}&attack=refined&steps=1000"
 

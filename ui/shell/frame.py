@@ -17,9 +17,9 @@ STYLE = """<style>
 [data-testid="stMainBlockContainer"] {padding: 4.25rem clamp(1rem, 2.5vw, 5rem) 2rem}
 .st-key-headline h1 {padding: 0; font-size: 2rem; overflow-wrap: anywhere}
 .st-key-transport [data-testid="stAlertContainer"] {padding: 0.25rem 0.75rem}
-.st-key-transport :is(button, [data-testid="stPageLink"] a) {min-height: 2.25rem; padding: 0 0.625rem}
+.st-key-transport :is(button, [data-testid="stPageLink"] a) {min-height: 2.25rem; margin: 0; padding: 0 0.625rem}
 .st-key-transport :is([data-testid="stButton"], [data-testid="stPageLink"]) p {font-size: 0.9375rem}
-@media (max-width: 1100px) {.st-key-transport button [data-testid="stIconMaterial"] {display: none}}
+@media (max-width: 1100px) {.st-key-transport button :has(> [data-testid="stIconMaterial"]) {display: none}}
 .st-key-player {margin-top: -0.5rem}
 [class*="st-key-shot-"] {position: relative; padding: 4px 4px 1.625rem}
 [class*="st-key-photo-"] {position: absolute; inset: 0; width: 100%}
