@@ -146,7 +146,7 @@ def test_a_point_of_ones_own_has_its_price_and_its_address() -> None:
     assert any("at=10%2C1" in each.value or "at=10,1" in each.value for each in at.code), [
         each.value for each in at.code
     ]
-    picker(at, "Model").select("scenes-linear")
+    picker(at, "Model").select("scenes-mlp")
     at.settle()
     (point,) = np.array([plane(at)["free"]])
     assert point.tolist() != [10, 1], "what was dragged in another space counts no more"

@@ -28,7 +28,7 @@ from ui.shell.session import photos, session
 if TYPE_CHECKING:
     from lab.probes import Siege
 
-LINEAR, DEEP = "scenes-linear", "scenes"
+LINEAR, DEEP = "scenes", "scenes-mlp"
 """Two models with the same labels on the same features: one linear layer as head, and a small network."""
 ROBUST = "-robust"
 """What the name of a model ends with that differs from its twin in this alone: it was trained on attacked pictures."""
