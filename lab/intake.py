@@ -26,11 +26,12 @@ def take_in(data: bytes, specs: Mapping[str, ModelSpec]) -> tuple[ModelSpec, tup
     """The model, one of ``specs``, and the attacks of a comparison in a file. Raises Refused, or OtherVersion."""
     try:
         contenders, weights = unpack_comparison(data)
+        name = contenders[0].request.model
     except OtherVersion:
         raise
     except Exception as error:  # of a dozen kinds, as in lab/store.py
         raise Refused("This file is damaged, or is not a comparison of JMA Lab's.") from error
-    return _fitting(contenders, weights, specs), contenders
+    return _fitting(name, contenders, weights, specs), contenders
 
 
 def take_in_run(data: bytes, specs: Mapping[str, ModelSpec]) -> tuple[ModelSpec, Request, AttackResult, Photo | None]:
@@ -41,7 +42,7 @@ def take_in_run(data: bytes, specs: Mapping[str, ModelSpec]) -> tuple[ModelSpec,
         raise
     except Exception as error:  # of a dozen kinds, as in lab/store.py
         raise Refused("This file is damaged, or is not a run of JMA Lab's.") from error
-    spec = _fitting([Contender(request, result)], weights, specs)
+    spec = _fitting(request.model, [Contender(request, result)], weights, specs)
     if not file:
         return spec, request, result, None
     try:
@@ -51,9 +52,8 @@ def take_in_run(data: bytes, specs: Mapping[str, ModelSpec]) -> tuple[ModelSpec,
     return spec, replace(request, photo=photo.digest), result, photo
 
 
-def _fitting(contenders: Sequence[Contender], weights: str, specs: Mapping[str, ModelSpec]) -> ModelSpec:
-    """The model of attacks that can be shown here. Raises Refused."""
-    name = contenders[0].request.model
+def _fitting(name: str, contenders: Sequence[Contender], weights: str, specs: Mapping[str, ModelSpec]) -> ModelSpec:
+    """The model of this name, if these are attacks on it that can be shown here. Raises Refused."""
     spec = specs.get(name)
     if spec is None:
         raise Refused(f"The model of this file, {name[:60]}, is not on offer here: add it on the page Models.")

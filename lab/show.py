@@ -44,13 +44,13 @@ EXAMPLE = (
 def state_of(address: str, title: str = "") -> State:
     """The state of an address, from the app's own on or whole. Raises ValueError, with a sentence, if there is none."""
     try:
-        parts = urlsplit(address.strip())
-    except ValueError:
-        parts = urlsplit("?")
-    page = parts.path.strip("/").rpartition("/")[2]
-    if page not in PAGES or not address.strip():
+        parts = urlsplit(address.strip() or "nothing")
+        page = PAGES[PAGES.index(parts.path.strip("/").rpartition("/")[2])]
+    except ValueError as error:
         known = ", ".join(f"/{page}" for page in PAGES)
-        raise ValueError(f"Expected an address of the attack lab, Compare, Geometry or Learn, one of {known}.")
+        raise ValueError(
+            f"Expected an address of the attack lab, Compare, Geometry or Learn, one of {known}."
+        ) from error
     query = parse_qs(parts.query, keep_blank_values=True)
     return State(one_line(title)[:LONGEST] or f"/{page}", page, query)
 
