@@ -131,7 +131,15 @@ def picture_of_the_space(
     chooser, linked = st.columns([3, 1], vertical_alignment="bottom")
     key = keep("view", "plane", KINDS)
     with chooser:
-        kind = st.segmented_control("View", KINDS, default=kept(key), format_func=KINDS.__getitem__, key=key) or "plane"
+        kind = st.segmented_control(
+            "View",
+            KINDS,
+            default=kept(key),
+            format_func=KINDS.get,
+            key=key,
+            required=True,
+            label_visibility="collapsed",
+        )
     if len(titles) < (3 if kind == "three" else 2):
         st.info(f"This network has {len(titles)} logit{'s' * (len(titles) > 1)} only: too few for this picture.")
         return figures.CHEAPEST

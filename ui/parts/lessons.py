@@ -199,8 +199,8 @@ def cheapest() -> Request:
         times, moved = np.linalg.norm(away[1]) / np.linalg.norm(away[0]), int((away[0] > 1e-9).sum())
         st.markdown(
             f"r∗ is **{times:.1f} times as far** as r′ in logits, and r′ costs **{space.price:.1f} times as much** in "
-            f"pixels: it moves {moved} logits and holds {len(space.z) - moved}, though the gradients of all are alike "
-            f"(mean cosine {space.mean_cosine:.2f}, signs aside)."
+            f"pixels: it moves {moved} logits and holds {len(space.z) - moved}, against gradients that would take them "
+            f"along (their mean cosine is {space.mean_cosine:.2f}, signs aside)."
         )
     with picture:
         drawn = shown(encoding, stored, request.target, section, ACROSS, [], free=point)

@@ -32,8 +32,8 @@ FEW = 6
 """So many borders that do not bind are named, those nearest to r*; the others where the mouse is."""
 ROOM = 3
 """What can be seen by zooming out: so many frames on either side."""
-GRID = 181
-"""Points along each side at which the decoder is asked; they reach half a frame beyond the frame."""
+GRID, AROUND = 241, 1.25
+"""Points along each side at which the decoder is asked, in a square of so many frames on either side of the middle."""
 GREY, OPAQUE = 143, 56
 """Of what the decoder reads as wanted: its brightness and its opacity, of 255."""
 FLAT = 1e10
@@ -96,7 +96,8 @@ def drawing(section: Section, shown: Shown) -> dict[str, Any]:
         last = {"name": "path of the last attack", "colour": GREEN, "points": _told(shown.path)}
         told["paths"].insert(0, last | {"updates": list(shown.updates)})
     if shown.margin:
-        low, high = low - (high - low) / 2, high + (high - low) / 2
+        middle, reach = (low + high) / 2, AROUND * float((high - low).max())
+        low, high = middle - reach, middle + reach
         told["read"] = {"frame": _told([low, high]), "url": shade(shown.margin, low, high)}
     return told
 
@@ -136,11 +137,12 @@ def shade(margin: Margin, low: Floats, high: Floats) -> str:
 
 
 def _borders(section: Section, shown: Shown, low: Floats, high: Floats) -> list[dict[str, Any]]:
-    """The constraints' borders that cross the frame, those that go through r* first."""
+    """The constraints' borders that can be seen by zooming out, those that go through r* first."""
     binds = binding(section)
     away = np.abs(section.a @ section.cheapest - section.h) / np.maximum(np.linalg.norm(section.a, axis=1), 1e-12)
     order = sorted(range(len(away)), key=lambda i: (not binds[i], float(away[i])))
-    crossing = [(i, border(section.a[i], section.h[i], low, high)) for i in order]
+    room = ROOM * (high - low)
+    crossing = [(i, border(section.a[i], section.h[i], low - room, high + room)) for i in order]
     lines = [(i, line) for i, line in crossing if line is not None]
     most = FEW + sum(bool(binds[i]) for i, _ in lines)
     return [
@@ -174,5 +176,5 @@ def border(row: Floats, need: float, low: Floats, high: Floats) -> Floats | None
         return None
     middle, normal = (low + high) / 2, row / steep
     foot = middle + (need / steep - normal @ middle) * normal
-    reach = 2 * ROOM * float((high - low).max()) * np.array([[-1.0], [1.0]])
+    reach = ROOM * float((high - low).max()) * np.array([[-1.0], [1.0]])
     return np.asarray(foot + reach * np.array([-normal[1], normal[0]]))
