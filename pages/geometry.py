@@ -135,7 +135,7 @@ def picture_of_the_space(
             "View",
             KINDS,
             default=kept(key),
-            format_func=KINDS.get,
+            format_func=KINDS.__getitem__,
             key=key,
             required=True,
             label_visibility="collapsed",

@@ -40,10 +40,10 @@ def main() -> None:
             with st.container(gap=None):
                 st.markdown(f"{place + 1}. **{plain(state.title)}**")
                 st.caption(plain(state.address))
-            key = f"{place}-{hash(state.address)}"
+            key = f"{place}-{state.address}"
             st.button("Up", key=f"up-{key}", disabled=place == 0, on_click=_move, args=(place, -1))
             st.button("Down", key=f"down-{key}", disabled=place == len(show) - 1, on_click=_move, args=(place, 1))
-            st.button("Remove", key=f"remove-{key}", on_click=show.pop, args=(place,))
+            st.button("Remove", key=f"remove-{key}", on_click=_remove, args=(place,))
     st.subheader("Add a state", anchor=False)
     st.caption(
         "“Link to this choice” on the pages has a button for it. An address can be given here, like /learn?step=4."
@@ -61,6 +61,10 @@ def main() -> None:
 def _move(place: int, by: int) -> None:
     show = session().lasting.show
     show.insert(place + by, show.pop(place))
+
+
+def _remove(place: int) -> None:
+    del session().lasting.show[place]
 
 
 def _add() -> None:
