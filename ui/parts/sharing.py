@@ -27,23 +27,25 @@ KINDS = {"gif": "Film (GIF)", "mp4": "Film (MP4)", "webp": "Film (WebP)"}
 
 
 def share(run: AttackRun) -> None:
-    """What else can be taken along of a run that has ended; all of it is made when it is asked for."""
+    """What else can be taken along of a run that has ended; each thing is made when it is asked for."""
     assert run.result is not None
     request, result = run.request, run.result
     spec, name = models().specs[request.model], downloads.file_name(request)
-    with st.expander("Share what moves", icon=":material/movie:"):
-        here: dict[str, Any] = {"on_click": "ignore", "width": "stretch"}
+    shelf = st.expander("Share what moves", icon=":material/movie:", key="sharing", on_change="rerun")
+    if not shelf.open:
+        return
+    here: dict[str, Any] = {"on_click": "ignore", "width": "stretch"}
+    with shelf:
         columns = st.columns(4)
         for column, (kind, label) in zip(columns, KINDS.items(), strict=False):
             data = partial(_film, spec, request, result, kind)
             column.download_button(label, data, f"{name}.{kind}", FORMATS[kind][1], key=f"film-{kind}", **here)
         if models().ready(request.model):
             page = partial(_moving, run)
-            columns[3].download_button("Moving report", page, f"{name}-moving.html", "text/html", **here)
+            columns[-1].download_button("Moving report", page, f"{name}-moving.html", "text/html", **here)
         st.caption(
-            "The films are for slides: MP4 is the sharpest for its size, GIF plays everywhere and has 256 colours, "
-            "WebP is for browsers. The moving report is one file with the player in it, which opens without a "
-            "network."
+            "The films are for slides: MP4 is the sharpest for its size, GIF plays everywhere and has 256 colours, WebP "
+            "is for browsers. The moving report is one file with the player in it, which opens without a network."
         )
         _to_go(spec, request, result, name)
         _again(spec, request)
