@@ -14,9 +14,9 @@ import numpy as np
 import streamlit as st
 
 from jma_core.records import AttackResult, StopReason
-from lab.archive import OtherVersion
+from lab.archive import OtherVersion, is_to_go
 from lab.curves import curves, distance, left_out, over_passes
-from lab.intake import MOST_BYTES, Refused, take_in
+from lab.intake import MOST_BYTES, Refused, take_in, take_in_run
 from lab.links import unknown
 from lab.listing import ORDERS, OUTCOMES, differences, search, similar, to_csv
 from lab.markup import plain
@@ -87,10 +87,10 @@ def main() -> None:
 
 
 def take_in_files() -> None:
-    """The place for a comparison that was downloaded."""
-    with st.expander("A comparison from a file", icon=":material/upload_file:"):
+    """The place for a run or a comparison that was downloaded."""
+    with st.expander("A run from a file", icon=":material/upload_file:"):
         st.file_uploader(
-            "A comparison that was downloaded here, or on the page Compare",
+            "A run to go from the attack lab, or a comparison that was downloaded here or on the page Compare",
             "npz",
             key=UPLOAD,
             on_change=_take_in,
@@ -276,15 +276,24 @@ def _open(row: Row) -> None:
 
 
 def _take_in() -> None:
-    """Add the comparison in the file to the stored runs, or say why not."""
+    """Add the run or comparison in the file to the stored runs, or say why not. A run with its photo is opened."""
     if (file := st.session_state[UPLOAD]) is None:
         return
+    data, specs = file.getvalue(), models().specs
     try:
-        store().add_comparison(*take_in(file.getvalue(), models().specs))
+        if not is_to_go(data):
+            store().add_comparison(*take_in(data, specs))
+            return
+        spec, request, result, photo = take_in_run(data, specs)
+        store().add(spec, request, result)
+        if photo:
+            session().lasting.restored = photo
+            reopen(request, result)
+            session().go_on = "pages/attack_lab.py"
     except (Refused, OtherVersion) as error:
         session().runs_problem = str(error)
     except (OSError, sqlite3.Error) as error:
-        session().runs_problem = f"The comparison could not be stored: {error}"
+        session().runs_problem = f"What is in the file could not be stored: {error}"
 
 
 def _choose(number: int) -> None:

@@ -13,7 +13,7 @@ from lab.archive import unpack
 from lab.store import store
 from models.registry import ASSETS, MODELS
 from tests.browser.looks import LAID_OUT, SCHEMES, WIDTHS, assert_fits, assert_nothing_sticks_out, looks, wear
-from ui.parts.lessons import LESSONS
+from ui.parts.lessons import lessons
 
 if TYPE_CHECKING:
     from tests.browser.conftest import Lab, Sight, Visit
@@ -126,11 +126,11 @@ def test_the_runs_fit_in_every_width_and_scheme(two_runs: None, visit: Callable[
 
 def test_the_lecture_fits_in_every_width_and_scheme(visit: Callable[..., Visit]) -> None:
     page = visit("/learn").page
-    for number, lesson in enumerate(LESSONS, start=1):
+    for number, lesson in enumerate(lessons(), start=1):
         expect(page.get_by_role("heading", level=1)).to_have_text(lesson.question)
         expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible()
         assert_fits(page)
-        if number < len(LESSONS):
+        if number < len(lessons()):
             page.get_by_role("button", name="Next").click()
 
 

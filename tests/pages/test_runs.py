@@ -15,15 +15,15 @@ import pytest
 from PIL import Image
 
 from jma_core.records import FREE, StopReason
-from lab.archive import unpack
+from lab.archive import pack_to_go, unpack
 from lab.comparison import Contender, called
 from lab.markup import plain
 from lab.photos.samples import samples
 from lab.photos.uploads import Photo, read_photo
-from lab.pictures import BLUE, MIDDLE, ORANGE, perturbation_map, to_picture
+from lab.pictures import BLUE, MIDDLE, ORANGE, as_png, perturbation_map, to_picture
 from lab.request import Canvas, Request, Settings
 from lab.runs.attack_run import AttackRun
-from lab.runs.example import example_comparison
+from lab.runs.example import example, example_comparison
 from lab.runs.pool import models
 from lab.store import Store, store
 from models.registry import DEFAULT, MODELS
@@ -350,6 +350,22 @@ def test_a_comparison_comes_back_from_its_file_and_a_bad_file_is_explained(
     at = check(at.run(), "Runs")
     assert [each.value for each in at.error] == ["This file is damaged, or is not a comparison of JMA Lab's."]
     assert len(kept.rows()) == 2
+
+
+def test_a_run_to_go_comes_back_from_its_file_with_its_photo(kept: Store) -> None:
+    """It was made on another machine, from a photo that is not here."""
+    request, result = example().request, example().result
+    assert result is not None
+    file = as_png(samples("photos")[request.photo].image)
+    data = pack_to_go(replace(request, photo="0" * 64), result, MODELS[request.model].sha256, file)
+    at = open_page()
+    at.get("file_uploader")[0].set_value(("run.npz", data, "application/octet-stream"))
+    at = check(at.run(), "cat → flowers")
+    (row,) = kept.rows()
+    restored = session_of(at).lasting.restored
+    assert kept.get(row.id)[0] == replace(request, photo=restored.digest)
+    np.testing.assert_array_equal(np.asarray(restored.image), np.asarray(samples("photos")[request.photo].image))
+    assert any(f"L2 {result.distortion.l2:.3f}" in each.value for each in at.success)
 
 
 def test_two_runs_are_compared_at_one_gain(attack: Callable[..., AttackRun], kept: Store) -> None:

@@ -23,9 +23,10 @@ from streamlit.components.v2.types import ComponentRenderer
 from jma_core.records import FREE
 from lab.archive import for_json
 from lab.pictures import colours, data_url, signed_change, to_picture
+from lab.report.report import Player
 from lab.runs.attack_run import AttackRun
-from models.encodings import Encoding, Target
-from ui.player.moments import Moment
+from models.encodings import Encoding, Prediction, Target
+from ui.player.moments import Moment, best_update, moments_of
 from ui.shell.session import session
 
 Floats = NDArray[np.floating]
@@ -55,9 +56,15 @@ OUTCOMES = {
 KEY = "player"
 
 
-def component(name: str, module: Path) -> ComponentRenderer:
-    """What the .html, .css and .js beside a module show in the browser."""
+def sources(module: Path) -> tuple[str, str, str]:
+    """The .html, .css and .js beside a module."""
     html, css, js = (module.with_suffix(f".{kind}").read_text("utf-8") for kind in ("html", "css", "js"))
+    return html, css, js
+
+
+def component(name: str, module: Path) -> ComponentRenderer:
+    """What these show in the browser."""
+    html, css, js = sources(module)
     return st.components.v2.component(name, html=html, css=css, js=js)
 
 
@@ -139,6 +146,15 @@ def play(encoding: Encoding, target: Target, run: AttackRun | None, moments: lis
     # In a tuple, as in ui/shell/address.py: elsewhere Streamlit looks for data frames, and first imports pandas for it.
     _component(key=KEY, data=(data,), on_at_change=_nothing, on_missing_change=_send_again)
     return next(moment for moment in moments if moment.update == data["shown"])
+
+
+def inlined(encoding: Encoding, run: AttackRun) -> Player:
+    """The player of an attack that has ended, with all that it shows, for a page without a server."""
+    result = run.result
+    assert result is not None
+    every = moments_of(run, result.original, Prediction(result.logits_before, result.decoded_before))
+    data, parcels = Film().data(encoding, run.request.target, every, best_update(run, every), live=False, ended=True)
+    return Player(*sources(Path(__file__)), json.dumps(data | {"parcels": parcels}, allow_nan=False))
 
 
 def _nothing() -> None:

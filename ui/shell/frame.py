@@ -8,6 +8,7 @@ import streamlit as st
 
 from ui.shell.housekeeping import COOKIE, present
 from ui.shell.session import forget_widgets, session
+from ui.shell.stage import perform
 
 STYLE = """<style>
 [data-testid="stBaseButton-primary"] {background: #0b5fad; border-color: #0b5fad}
@@ -60,6 +61,7 @@ def frame() -> None:
         st.Page("pages/benchmark.py", title="Benchmark", icon=":material/query_stats:", url_path="benchmark"),
         st.Page("pages/geometry.py", title="Geometry", icon=":material/architecture:", url_path="geometry"),
         st.Page("pages/learn.py", title="Learn", icon=":material/school:", url_path="learn"),
+        st.Page("pages/present.py", title="Present", icon=":material/slideshow:", url_path="present"),
         st.Page("pages/runs.py", title="Runs", icon=":material/history:", url_path="runs"),
         st.Page("pages/models.py", title="Models", icon=":material/category:", url_path="models"),
     ]
@@ -70,6 +72,7 @@ def frame() -> None:
         mine.page = page.title
         forget_widgets()  # those of the page before: here they are other widgets, and take their values from keep()
     mine.framed = True
+    perform()
     page.run()
     _name_on_leaving(data=(COOKIE, tab), key="tab-token", height=0)
 
