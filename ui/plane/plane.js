@@ -89,7 +89,7 @@ class Plane {
     const [choice, move] = [event.target.closest(".choice"), moves[event.key]];
     if (zooms[event.key]) this.act(zooms[event.key]);
     else if (choice && ["Enter", " "].includes(event.key)) this.choose(choice.dataset.name);
-    else if (move && event.target.closest(".free")) this.lay(...this.screen(this.free).map((at, i) => at + STEP * move[i]));
+    else if (move && event.target.closest(".free")) this.nudge(...move);
     else if (move) this.shift(-PAN * move[0], -PAN * move[1], this.view);
     else return;
     event.preventDefault();
@@ -143,6 +143,11 @@ class Plane {
   choose(name) {
     this.chosen = name;
     this.rest(0);
+  }
+
+  nudge(across, down) {
+    const [x, y] = this.screen(this.free);
+    this.lay(x + STEP * across, y + STEP * down);
   }
 
   lay(x, y) {
