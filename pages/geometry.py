@@ -129,7 +129,7 @@ def picture_of_the_space(
 ) -> str:
     """The drawing of the view that the user chooses, and its link; gives the name of the point that was clicked."""
     space, titles = measured.space, views.logits_shown(spec.encoding, measured.space)
-    chooser, linked = st.columns([3, 1], vertical_alignment="bottom")
+    chooser, linked = st.columns([2, 1], vertical_alignment="bottom")
     key = keep("view", "plane", KINDS)
     with chooser:
         kind = st.segmented_control(
@@ -140,6 +140,7 @@ def picture_of_the_space(
             key=key,
             required=True,
             label_visibility="collapsed",
+            wrap=True,
         )
     if len(titles) < (3 if kind == "three" else 2):
         st.info(f"This network has {len(titles)} logit{'s' * (len(titles) > 1)} only: too few for this picture.")
