@@ -313,7 +313,7 @@ def lazy() -> Request:
         st.plotly_chart(figure, key="learn-rows")
         st.caption(f"The same photo, to be read as {plain(encoding.wish(request.target))}. A mark is a rival class.")
         riddle(
-            "Which rivals does it ask about? Only those that are farthest ahead now?",
+            "Which rivals does it ask about? Those farthest ahead?",
             partial(_asked_for, made, names),
             "lazy",
         )
@@ -406,8 +406,8 @@ def _asked_for(made: Generation, names: Sequence[str]) -> str:
     asked = sorted(np.flatnonzero(made.rounds[-1].asked).tolist(), key=places.__getitem__)
     told = listed([f"{plain(names[i])} ({places[i]})" for i in asked])
     return (
-        f"In all it asks about {len(asked)} of {len(names)}; in brackets their places by what is violated most now: {told}. "
-        "It begins with the worst, and asks about others only when a step for those would violate them."
+        f"In all it asks about {len(asked)} of {len(names)}; in brackets their places by what is violated most now: "
+        f"{told}. It begins with the worst, and asks about others only when a step for those would violate them."
     )
 
 
