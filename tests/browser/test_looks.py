@@ -128,7 +128,7 @@ def test_the_lecture_fits_in_every_width_and_scheme(visit: Callable[..., Visit])
     page = visit("/learn").page
     for number, lesson in enumerate(lessons(), start=1):
         expect(page.get_by_role("heading", level=1)).to_have_text(lesson.question)
-        expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible()
+        expect(page.locator(".js-plotly-plot .main-svg, .plane > svg").first).to_be_visible()
         assert_fits(page)
         if number < len(lessons()):
             page.get_by_role("button", name="Next").click()
