@@ -97,7 +97,8 @@ class ProjectedGradients:
 
 def lengths(images: Tensor) -> Tensor:
     """(..., 1, 1, 1) L2 norms of images (..., C, H, W), none of them zero."""
-    return torch.linalg.vector_norm(images, dim=(-3, -2, -1), keepdim=True).clamp_min(torch.finfo(images.dtype).tiny)
+    norms: Tensor = torch.linalg.vector_norm(images, dim=(-3, -2, -1), keepdim=True)
+    return norms.clamp_min(torch.finfo(images.dtype).tiny)
 
 
 def unit(images: Tensor) -> Tensor:

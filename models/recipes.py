@@ -410,8 +410,8 @@ GTSRB_ROBUST_RECIPE = replace(
     ),
     begins="gtsrb-onehot",
     adversary=JmaStep(encoding=jma_core.OneHot(43), eps=0.5, rows=3),
-    epochs=8,
-    lr=1e-3,
+    epochs=4,
+    lr=2e-3,
 )
 CIFAR10_ROBUST_RECIPE = replace(
     CIFAR10_RECIPE,
@@ -425,8 +425,8 @@ CIFAR10_ROBUST_RECIPE = replace(
     ),
     begins="cifar10-ecoc16",
     adversary=JmaStep(encoding=jma_core.ECOC(codebook(10, 16)), eps=0.25, rows=3),
-    epochs=2,
-    lr=1e-3,
+    epochs=1,
+    lr=2e-3,
 )
 RECIPES = {
     recipe.spec.name: recipe

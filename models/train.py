@@ -123,11 +123,9 @@ class Run:
 
 def start(recipe: Recipe) -> Classifier:
     """The network as its training begins: random, on another model's weights, or on ImageNet's with a fresh head."""
+    backbone = blank(replace(recipe.spec, options={**recipe.spec.options, **({"heads": 1} if recipe.fresh else {})}))
     if recipe.fresh:
-        backbone = blank(replace(recipe.spec, options={**recipe.spec.options, "heads": 1}))
         backbone.load_state_dict(pretrained(recipe), strict=False)
-    else:
-        backbone = blank(recipe.spec)
     if recipe.begins:
         backbone.load_state_dict(safetensors.torch.load_file(WEIGHTS / f"{recipe.begins}.safetensors"))
     return Classifier(backbone, recipe.spec.mean, recipe.spec.std)
