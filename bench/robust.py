@@ -1,8 +1,7 @@
 """What adversarial training buys: python -m bench.robust --data DIR [--rivals FOLDER] [--quick] [--json FILE]
 
-Each robust model of the zoo against the one on whose weights its training began; and, where ``--rivals`` has its
-weights, against its rival, which learned from another adversary at equal cost (``python -m models.train NAME --data DIR
---out FOLDER`` makes them).
+Each model of the zoo on whose weights a robust one was begun, against that, and against those of the same beginnings in
+``--others``, which do not ship (``python -m models.train NAME --data DIR --out FOLDER`` makes them).
 
 Accuracy is of all test pictures as they are. Distances are of ``refined`` with 100 gradients, on 100 pictures of the
 test part (10 with ``--quick``) that all of these models read rightly, each with the same random other class for all.
@@ -26,61 +25,62 @@ from lab.sweep.statistics import Floats, paired
 from models.cards import ModelSpec, read_card
 from models.evaluate import scores
 from models.loaders import LoadedModel, load, to_tensor
-from models.recipes import RECIPES, RIVALS, Recipe
+from models.recipes import RECIPES, UNSHIPPED
 from models.registry import MODELS
 
 SEED, GRADIENTS, PICTURES, QUICK, TOGETHER = 0, 100, 100, 10, 20
+LEARNED = RECIPES | UNSHIPPED
 
 
 def main() -> None:
-    """One table a robust model."""
+    """One table a model that was made robust."""
     parser = argparse.ArgumentParser(description="What adversarial training buys")
     parser.add_argument("--data", type=Path, required=True, help="the folder that holds the image sets")
-    parser.add_argument("--rivals", type=Path, metavar="FOLDER", help="has the weights and cards of rivals")
+    parser.add_argument("--others", type=Path, metavar="FOLDER", help="weights and cards of models that do not ship")
     parser.add_argument("--quick", action="store_true", help="10 pictures")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure, with machine and settings")
     options = parser.parse_args()
     count = QUICK if options.quick else PICTURES
+    known = MODELS | others(options.others)
     figures = {}
-    for recipe in (each for each in RECIPES.values() if each.begins and each.spec.name in MODELS):
-        specs = [MODELS[recipe.begins], MODELS[recipe.spec.name], *rival(recipe, options.rivals)]
-        models = [load(spec) for spec in specs]
-        images, targets = cases(models, recipe, options.data, count)
+    for first in dict.fromkeys(recipe.begins for recipe in LEARNED.values() if recipe.begins):
+        specs = [known[name] for name, recipe in LEARNED.items() if first in (name, recipe.begins) and name in known]
+        models, recipe = [load(spec) for spec in specs], LEARNED[first]
+        images, targets = cases(models, first, options.data, count)
         tests = recipe.data(options.data).tests
         accuracy = [scores(recipe, model, tests)["accuracy"] for model in models]
         l2 = [distances(model, images, targets) for model in models]
-        print(f"\n{recipe.spec.name}: {len(targets)} pictures, {GRADIENTS} gradients, seed {SEED}")
+        print(f"\n{len(targets)} pictures, {GRADIENTS} gradients, seed {SEED}")
         show(specs, accuracy, l2)
-        told = {"sha256": [spec.sha256 for spec in specs], "accuracy": accuracy, "l2": [each.tolist() for each in l2]}
-        figures[recipe.spec.name] = {"models": [spec.name for spec in specs]} | told
-    write_json(options.json, {"seed": SEED, "gradients": GRADIENTS, "figures": figures})
+        each = zip(specs, accuracy, l2, strict=True)
+        figures[first] = [{"name": s.name, "sha256": s.sha256, "accuracy": a, "l2": d.tolist()} for s, a, d in each]
+    write_json(options.json, {"seed": SEED, "gradients": GRADIENTS, "models": figures})
 
 
-def rival(recipe: Recipe, folder: Path | None) -> list[ModelSpec]:
-    """The model that learned as this one but from another adversary, if it is in the folder."""
-    names = [name for name, each in RIVALS.items() if each.begins == recipe.begins]
-    cards = [folder / f"{name}.toml" for name in names] if folder else []
-    return [
-        read_card(card.read_text("utf-8"), card.stem, card.with_suffix(".safetensors"))
-        for card in cards
-        if card.is_file()
-    ]
+def others(folder: Path | None) -> dict[str, ModelSpec]:
+    """The models in a folder that have a recipe."""
+    cards = [folder / f"{name}.toml" for name in UNSHIPPED] if folder else []
+    there = [card for card in cards if card.is_file()]
+    return {
+        card.stem: read_card(card.read_text("utf-8"), card.stem, card.with_suffix(".safetensors")) for card in there
+    }
 
 
-def cases(models: Sequence[LoadedModel], recipe: Recipe, folder: Path, count: int) -> tuple[Tensor, list[int]]:
-    """Images (count, C, H, W) of the test part that all models read rightly, and another class each."""
-    pictures = Pictures(data=recipe.begins, folder=str(folder), part="test")
+def cases(models: Sequence[LoadedModel], data: str, folder: Path, count: int) -> tuple[Tensor, list[int]]:
+    """Images (count, C, H, W) of a model's test part that all models read rightly, and another class each."""
+    pictures = Pictures(data=data, folder=str(folder), part="test")
+    spec = models[0].spec
     there, rng = source(pictures), np.random.default_rng(SEED)
     images: list[Tensor] = []
     targets: list[int] = []
     for name, _ in chosen(pictures, there):
-        x, truth = to_tensor(recipe.spec.preprocessing(there.photo(name).image)), there.truth(name)
+        x, truth = to_tensor(spec.preprocessing(there.photo(name).image)), there.truth(name)
         with torch.no_grad():
             read = [int(model.encoding.decode(model.network(x[None])[0])) for model in models]
         if any(each != truth for each in read):
             continue
         images.append(x)
-        targets.append(int(rng.choice([k for k in range(len(recipe.spec.encoding.labels)) if k != truth])))
+        targets.append(int(rng.choice([k for k in range(len(spec.encoding.labels)) if k != truth])))
         if len(images) == count:
             break
     return torch.stack(images), targets
@@ -107,7 +107,7 @@ def show(specs: Sequence[ModelSpec], accuracy: Sequence[float], l2: Sequence[Flo
     """One row a model, with its distances over those of each before it."""
     rows = []
     for number, spec in enumerate(specs):
-        recipe = (RECIPES | RIVALS)[spec.name]
+        recipe = LEARNED[spec.name]
         cost = "+".join(map(str, recipe.adversary.passes)) if recipe.adversary else ""
         over = [paired(l2[number], each) for each in l2[:number]]
         ratios = [f"{each.ratio:.3f} ({each.low:.3f} to {each.high:.3f})" for each in over]

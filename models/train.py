@@ -30,7 +30,7 @@ from models.encodings import MultiLabel
 from models.evaluate import outputs, read, report, scores
 from models.heads import fit_head, linear_head
 from models.loaders import best_device, blank, load, packaged
-from models.recipes import HEADS, RECIPES, RIVALS, TASKS, HeadRecipe, Recipe, Task
+from models.recipes import HEADS, RECIPES, TASKS, UNSHIPPED, HeadRecipe, Recipe, Task
 from models.registry import IMAGENET, WEIGHTS
 
 CHECKPOINTS = Path("checkpoints")
@@ -253,7 +253,7 @@ def machine(device: torch.device) -> str:
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description="Train a model of the zoo.")
-    parser.add_argument("name", choices=[*TASKS, *RIVALS, "clip-mlp"])
+    parser.add_argument("name", choices=[*TASKS, *UNSHIPPED, "clip-mlp"])
     parser.add_argument("--data", type=Path, required=True, help="the folder that holds the image sets")
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="where the weights and the card go")
     parser.add_argument("--device", type=torch.device, default=None, help="cpu, cuda or mps; the best there is")
@@ -266,8 +266,8 @@ def main() -> None:
     args = parser.parse_args()
     if (args.name == "clip-mlp") is not bool(args.labels):
         parser.error("expected --labels, such as people,cars,train, with clip-mlp and with nothing else")
-    if args.name in RIVALS and args.out == WEIGHTS:
-        parser.error(f"expected --out FOLDER with {args.name}, which does not ship")
+    if args.name in UNSHIPPED and args.out == WEIGHTS:
+        parser.error(f"expected --out FOLDER with {args.name}, whose weights do not ship")
     device = args.device or best_device()
     training = {"seed": args.seed, "machine": machine(device), "torch": torch.__version__}
     held_out = None
@@ -280,7 +280,7 @@ def main() -> None:
         data = task.data(args.data)
         network, held_out = fit_on_body(task, data, device)
     else:
-        task = recipe = (RECIPES | RIVALS)[args.name]
+        task = recipe = (RECIPES | UNSHIPPED)[args.name]
         data = task.data(args.data)
         checkpoint = CHECKPOINTS / f"{args.name}-seed{args.seed}.pt"
         if args.restart:
