@@ -412,6 +412,7 @@ GTSRB_ROBUST_RECIPE = replace(
     adversary=JmaStep(encoding=jma_core.OneHot(43), eps=0.25, rows=3),
     epochs=3,
     lr=2e-3,
+    goals={"accuracy": 0.97},
 )
 CIFAR10_ROBUST_RECIPE = replace(
     CIFAR10_RECIPE,
@@ -427,6 +428,7 @@ CIFAR10_ROBUST_RECIPE = replace(
     adversary=JmaStep(encoding=jma_core.ECOC(codebook(10, 16)), eps=0.25, rows=3),
     epochs=1,
     lr=2e-3,
+    goals={},
 )
 RECIPES = {
     recipe.spec.name: recipe
