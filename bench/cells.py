@@ -1,7 +1,7 @@
 """What every attack reaches on every encoding: python -m bench.cells --data DIR [--only CELL ...] [--json FILE]
 
 Test pictures with a random target each, drawn with seed 0 and the same for all attacks: traffic signs that the model
-reads rightly, towards another class, three classes in order, or another codeword; scenes, of which two labels are to be
+reads rightly, towards another class, three classes in order, or another codeword; photos, of which two labels are to be
 others. Each attack has 100 backward passes: what it has reached by then counts, and the step that takes more ends it.
 It has its default settings, but not more iterations than passes, in no more than four searches, and C&W begins with
 c = 1. ``lots`` gets 100 other test pictures as its pool. ``eight_bit``, which rounds what others have found, is left
@@ -37,7 +37,7 @@ CELLS = {
     "one-hot": ("gtsrb-onehot", 10),
     "top-K": ("gtsrb-onehot", 10),
     "ECOC": ("gtsrb-ecoc32", 10),
-    "multi-label": ("scenes", 2),
+    "multi-label": ("scenes-mlp", 2),
 }
 """Model and pictures."""
 HEAD = ["attack", "encoding", "n", "reached", "L2", "Linf", "forward", "backward", "seconds"]

@@ -1,6 +1,6 @@
 """How many labels JMA can flip at once, by the network's head: python -m bench.flips --data DIR --out FOLDER
 
-``scenes`` has a small network with a ReLU on its features, ``scenes-linear`` one linear layer on the same features.
+``scenes`` has a linear layer on its features, ``scenes-mlp`` a small network with a ReLU on the same features.
 Both read the same test photos, drawn with seed 0, and are asked for the same random flips, 1 to 12 of 24 labels; each
 photo is attacked by ``lazy`` at step 0.5 within 200 iterations. Success has its 95 % interval by Wilson; medians are
 over successes.
@@ -31,7 +31,7 @@ from lab.sweep.statistics import share_interval
 from models.loaders import load
 from models.registry import MODELS
 
-HEADS = {"scenes": "#555b66", "scenes-linear": "#e07b00"}
+HEADS = {"scenes": "#e07b00", "scenes-mlp": "#555b66"}
 """Models and their colours."""
 STEP, ITERATIONS = 0.5, 200
 

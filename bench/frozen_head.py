@@ -1,6 +1,6 @@
 """Does fine-tuning pay? python -m bench.frozen_head --data DIR [--json FILE]
 
-The scenes model against a logistic head on the frozen features of the network that it began with, on the same
+The network of scenes-mlp against a logistic head on the frozen features of the network that it began with, on the same
 pictures, preprocessing and splits. The head's regularisation is chosen on the validation split.
 """
 
@@ -23,21 +23,21 @@ from models.loaders import load, packaged
 from models.recipes import RECIPES
 from models.registry import IMAGENET, MODELS
 
-RECIPE = RECIPES["scenes"]
+RECIPE = RECIPES["scenes-mlp"]
 STRENGTHS = (3e-4, 1e-3, 3e-3, 1e-2)
 """Inverse regularisation strengths to choose from."""
 
 
 def main() -> None:
     """Train the head, and print both models' mean average precisions."""
-    options = arguments("The scenes model against a logistic head on frozen features", data=True)
+    options = arguments("The network of scenes-mlp against a logistic head on frozen features", data=True)
     data = RECIPE.data(options.data)
     scaler = StandardScaler().fit(train := frozen_features(data.train))
     train, validation = scaler.transform(train), scaler.transform(frozen_features(data.validation))
     fitted = {c: heads(train, data.train.targets, c) for c in STRENGTHS}
     every = range(len(RECIPE.spec.encoding.labels))
     best = max(STRENGTHS, key=lambda c: mean_precision(scores(fitted[c], validation), data.validation, every))
-    model, rows = load(MODELS["scenes"]), []
+    model, rows = load(MODELS["scenes-mlp"]), []
     figures: dict[str, float | dict[str, float]] = {"inverse_regularisation": best}
     for name, split in data.tests.items():
         judged = [RECIPE.spec.encoding.labels.index(label) for label in RECIPE.judged[name]]

@@ -4,7 +4,7 @@ A table is a sweep (lab/sweep) of the attacks that the paper lists, at its setti
 ``refined`` and DDN, with 300 gradients; one for each of its models that the zoo has. Each row gets ``--seconds``, and
 as many pictures as it can attack in these, at least ``--least``: n stands in every row. Rows that may take more than
 ``--passes`` gradients a picture are left out. The sweeps lie in the folder ``--out``, and the same command with other
-limits goes on with them. ``--quick`` ends each attack after 3 seconds and each row after one: all tables in under ten
+limits goes on with them. ``--quick`` ends each attack after 2 seconds and each row after one: all tables in under ten
 minutes on two cores. ``--ship`` puts the results under assets/paper; ``--document`` writes the tables of docs/PAPER.md
 from there, and runs nothing.
 """
@@ -38,7 +38,7 @@ PICTURES = 200
 """As many as the paper attacks; the first of them are the same for all rows."""
 SECONDS, QUICK = 15.0, 1.0
 """For each row of a table, and with ``--quick``."""
-LIMIT = 3.0
+LIMIT = 2.0
 """Seconds of an attack on a picture, with ``--quick``."""
 LEAST = 1
 """Pictures of each row, whatever they take."""

@@ -49,8 +49,8 @@ class Task:
         return {"models": [self.model], "pictures": data, "targets": [self.rule], **rows}
 
 
-def _flips(k: int) -> Task:
-    return Task(f"`scenes`, {k} of 24 labels flipped", "scenes", {"rule": "Flip k at random", "k": k}, 30, 2)
+def _flips(model: str, k: int) -> Task:
+    return Task(f"`{model}`, {k} of 24 labels flipped", model, {"rule": "Flip k at random", "k": k}, 30, 2)
 
 
 CLASS, ORDER = {"rule": "Random class"}, {"rule": "k at random", "k": 5}
@@ -60,10 +60,7 @@ TASKS = {
     "mnist-ecoc": Task("MNIST, a codeword of 16 bits", "mnist-ecoc16", CLASS, 100, 20),
     "cifar-ecoc": Task("CIFAR-10, a codeword of 16 bits", "cifar10-ecoc16", CLASS, 100, 20),
     "gtsrb-top5": Task("Traffic signs, five classes in order", "gtsrb-onehot", ORDER, 100, 20),
-    "scenes-1": _flips(1),
-    "scenes-2": _flips(2),
-    "scenes-5": _flips(5),
-    "scenes-10": _flips(10),
+    **{f"{model}-{k}": _flips(model, k) for model in ("scenes", "scenes-mlp") for k in (1, 2, 5, 10)},
     "imagenet": Task("ImageNet, one of 1000 classes", "imagenet-onehot", CLASS, 30, 2, data="scenes"),
     "imagenet-top5": Task("ImageNet, five classes in order", "imagenet-onehot", ORDER, 30, 2, data="scenes"),
 }

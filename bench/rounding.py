@@ -21,7 +21,7 @@ from jma_core.attacks.eightbit import rounded
 from models.loaders import load
 from models.registry import MODELS
 
-PICTURES = {"gtsrb": 30, "cifar-ecoc": 30, "scenes-1": 16, "scenes-2": 10}
+PICTURES = {"gtsrb": 30, "cifar-ecoc": 30, "scenes-mlp-1": 16, "scenes-mlp-2": 10}
 ATTACKS = {"refined, 60 gradients": partial(refined, steps=60), "JMA, lazy": jma}
 
 

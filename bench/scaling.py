@@ -37,7 +37,7 @@ from jma_core.network import Classifier
 from models.loaders import LoadedModel, load, to_tensor
 from models.registry import MODELS
 
-IMAGENET, SCENES = "imagenet-onehot", "scenes"
+IMAGENET, SCENES = "imagenet-onehot", "scenes-mlp"
 PICTURES, QUICK = 2, 1
 SAME = 1e-5
 """How far apart, relatively, two optima may be."""

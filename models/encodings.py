@@ -104,6 +104,8 @@ class Encoding(ABC):
     """and in what they and margins are measured."""
     sureness: ClassVar[str] = "confidence"
     """What a per cent of ``confidences`` is of."""
+    threshold: ClassVar[float | None] = None
+    """The confidence above which a label is there; None where the surest is, so that they compete."""
     wanting: ClassVar[Mapping[int, str]]
     """A table's words for each of the values of ``wishes``."""
     codebook: NDArray[np.int8] | None = None
@@ -215,7 +217,7 @@ class Encoding(ABC):
 
     @abstractmethod
     def proposed(self, seen: Prediction) -> Target:
-        """A target to begin with: for one class, the next best; for labels, the strongest swapped for the next best."""
+        """A target to begin with: a class that is far; of labels, the strongest swapped for the next best."""
 
     @abstractmethod
     def chosen(self, target: Target, seen: Prediction) -> Any:
@@ -230,6 +232,10 @@ class Encoding(ABC):
     def standing(self, target: Target, seen: Prediction) -> list[int]:
         """The labels that a target holds as they are, if it leaves others free."""
         return []
+
+    def easier(self, target: Target, before: Prediction, reached: Floats) -> dict[str, Target]:
+        """Targets that ask for less than one that an attack has missed, with these logits, each in a few words."""
+        return {}
 
     # --- how it is written into an address
 
@@ -284,20 +290,27 @@ class _OfClasses(Encoding):
     @property
     def presets(self) -> dict[str, Preset]:
         return {
-            "Runner-up": lambda seen, *_: self.proposed(seen),
+            "Runner-up": lambda seen, *_: self.runner_up(seen),
             "Least likely": lambda seen, *_: self.least_likely(seen),
             "Random class": lambda seen, _, rng: self.random_class(seen, rng),
         }
 
     def proposed(self, seen: Prediction) -> Target:
-        return self._first_other(-self.confidences(seen.logits), seen)
+        """Of l classes the one of rank sqrt(l) after the decoded one: far from it, and not the farthest."""
+        return self._other(-self.scores(seen.logits), seen, round(len(self.labels) ** 0.5))
+
+    def runner_up(self, seen: Prediction) -> Target:
+        """The class that comes next after the decoded one."""
+        return self._other(-self.scores(seen.logits), seen, 1)
 
     def least_likely(self, seen: Prediction) -> Target:
         """Of the others than the decoded class, that of the smallest logit, or of the codeword that fits least."""
-        return self._first_other(self.scores(seen.logits), seen)
+        return self._other(self.scores(seen.logits), seen, 1)
 
-    def _first_other(self, values: Floats, seen: Prediction) -> int:
-        return next(int(i) for i in np.argsort(values, kind="stable") if i != seen.decoded)
+    def _other(self, values: Floats, seen: Prediction, rank: int) -> int:
+        """Of the others than the decoded class, that of the smallest value, or of a rank among them, from 1."""
+        others = [int(i) for i in np.argsort(values, kind="stable") if i != seen.decoded]
+        return others[min(rank, len(others)) - 1]
 
     def random_class(self, seen: Prediction, rng: np.random.Generator) -> Target:
         """Any class but the decoded one, all equally likely."""
@@ -492,6 +505,14 @@ class OneHot(_OfClasses):
     def chosen(self, target: Target, seen: Prediction) -> Any:
         return target if isinstance(target, int) else _classes(target)
 
+    def easier(self, target: Target, before: Prediction, reached: Floats) -> dict[str, Target]:
+        if isinstance(target, int):
+            return {}
+        classes = _classes(target)
+        hardest = min(classes, key=self.clearances(reached, target).__getitem__)
+        fewer = self.together([i for i in classes if i != hardest], ordered=isinstance(target, tuple))
+        return {f"Leave out {self.labels[hardest]}": fewer}
+
     # --- how it is written into an address
 
     def to_link(self, target: Target) -> dict[str, list[str]]:
@@ -584,6 +605,7 @@ class MultiLabel(Encoding):
     rule = "One output a label; each above its threshold is present."
     fewest = 1
     several = True
+    threshold = 0.5
     wanting = {1: "present", 0: "absent", FREE: "either"}  # noqa: RUF012
 
     labels: tuple[str, ...]
@@ -686,6 +708,18 @@ class MultiLabel(Encoding):
         wanted = np.isin(labels, chosen)
         asked = (wanted != seen.decoded) | np.isin(labels, labels if held is None else held)
         return tuple(np.where(asked | ~asked.any(), wanted, FREE).tolist())
+
+    def easier(self, target: Target, before: Prediction, reached: Floats) -> dict[str, Target]:
+        asked, now = self.wishes(target), before.decoded.astype(np.int64)
+        flips = np.flatnonzero((asked != FREE) & (asked != now))
+        targets: dict[str, Target] = {}
+        if (asked == now).any():
+            targets["Free the other labels"] = tuple(np.where(asked == now, FREE, asked).tolist())
+        if len(flips) > 1:
+            hardest = flips[self.clearances(reached, target)[flips].argmin()]
+            fewer = np.where(np.arange(len(asked)) == hardest, FREE if FREE in asked else now, asked)
+            targets[f"Leave out {self.labels[hardest]}"] = tuple(fewer.tolist())
+        return targets
 
     def standing(self, target: Target, seen: Prediction) -> list[int]:
         asked = self.wishes(target)

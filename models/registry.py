@@ -65,7 +65,7 @@ def unavailable(spec: ModelSpec) -> str:
 def _trained() -> list[ModelSpec]:
     """The models that models/train.py made, from their cards."""
     order = (
-        *("scenes", "scenes-linear", "corel-words", "cifar10-ecoc16"),
+        *("scenes", "scenes-mlp", "corel-words", "cifar10-ecoc16"),
         *("gtsrb-onehot", "gtsrb-onehot-robust", "gtsrb-ecoc32", "mnist-ecoc16"),
     )
     cards = sorted(WEIGHTS.glob("*.toml"), key=lambda card: order.index(card.stem))
@@ -106,12 +106,12 @@ LITE2 = replace(
 )
 _BY_ALL = {"espresso.png": "espresso", "bridge.jpg": "viaduct", "cars.jpg": "sports car", "coral.jpg": "coral reef"}
 _READINGS = {
-    "scenes": {
+    "scenes-mlp": {
         **{f"{name}.jpg": name for name in ("birds", "bridge", "cars", "coral", "flowers", "people", "statue")},
         "cat.png": "cat",
         "mountain.jpg": "mountain, snow",
     },
-    "scenes-linear": {
+    "scenes": {
         "cat.png": "cat",
         **{f"{name}.jpg": name for name in ("bridge", "cars", "coral", "flowers", "mountain", "people", "statue")},
     },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -9,22 +10,25 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from jma_core.records import AttackResult
 from lab import exports
+from lab.advice import after
 from lab.markup import plain
 from lab.photos.samples import samples
 from lab.photos.uploads import Photo
-from lab.request import Request
+from lab.request import Request, Settings
 from lab.runs.attack_run import AttackRun
 from lab.runs.pool import models
-from lab.story import story
+from lab.story import standing, story
 from models.cards import ModelSpec
-from models.encodings import Prediction
+from models.encodings import Encoding, Prediction, Target
 from ui.parts import downloads
 from ui.parts.controls import choose_canvas, choose_settings, choose_target, describe_change
-from ui.parts.scene import POLL, set_scene, wait_for
+from ui.parts.scene import POLL, headline, photo_line, set_scene, wait_for
 from ui.player import moments
 from ui.player.player import play
 from ui.shell.address import arrive, follow
+from ui.shell.cached import gradient
 from ui.shell.frame import framed
 from ui.shell.session import forget, forget_widgets, photos, prefer, remember, running, runs, session
 
@@ -34,7 +38,7 @@ ANSWER = 3.0  # seconds that a click waits for a step, or for the end of one; wh
 def main() -> None:
     """The page, from top to bottom."""
     arrive()
-    scene = set_scene("Attack lab")
+    scene = set_scene()
     if scene is None:
         return
     spec, photo, now = scene.spec, scene.photo, scene.now
@@ -46,10 +50,16 @@ def main() -> None:
         request = Request(spec.name, photo.digest, target, choose_settings(spec.encoding.asked(target)), canvas)
         follow(request, spec, now)
     own = None if photo.digest in samples(spec.samples) else photo
+    headline(attack_in_words(spec.encoding, now, target), photo_line(spec, photo) if own else "")
     polling = running() is not None  # also another attack of the session, whose end sets the buttons free
     st.fragment(laboratory, run_every=POLL if polling else None)(request, spec, own, now, picture, polling)
     if early:
         wait_for(spec)
+
+
+def attack_in_words(encoding: Encoding, now: Prediction, target: Target) -> str:
+    """What the photo reads as, and as what it is to read."""
+    return f"{encoding.names(encoding.answering(now, target).decoded)} → {encoding.wish(target)}"
 
 
 def laboratory(
@@ -60,11 +70,12 @@ def laboratory(
     if (running() is not None) != polling:
         st.rerun()
     now = spec.encoding.answering(now, request.target)
-    read, wanted = spec.encoding.names(now.decoded), spec.encoding.wish(request.target)
-    st.markdown(f"Reads as **{plain(read)}**. Wanted: **{plain(wanted)}**.")
-    transport(request, run, (picture, own), nothing_to_do=spec.encoding.meets(now, request.target))
-    original = picture.transpose(2, 0, 1) / 255
-    every = moments.moments_of(run, original, now)
+    nothing_to_do, pull = spec.encoding.meets(now, request.target), None
+    with st.container(key="transport", gap="xsmall"):
+        transport(request, run, (picture, own), nothing_to_do=nothing_to_do)
+    if not (run and run.steps) and not nothing_to_do and models().ready(request.model):
+        pull = gradient(replace(request, settings=Settings()), picture)
+    every = moments.moments_of(run, picture.transpose(2, 0, 1) / 255, now, pull)
     moment = play(spec.encoding, request.target, run, every, moments.best_update(run, every))
     st.subheader(measured(run, moment))
     moments.metrics(every[0], moment)
@@ -84,22 +95,40 @@ def transport(
     other = running()
     blocked = nothing_to_do or busy or other is not None or bool(models().problem(request.model))
     asked = (request, *attacked)
-    with st.container(horizontal=True):
+    status(run, other, nothing_to_do=nothing_to_do)
+    with st.container(horizontal=True, gap="xsmall", vertical_alignment="center"):
         st.button("Step", disabled=blocked or ended, icon=":material/skip_next:", on_click=start, args=(*asked, 1))
         label, icon = "Run again" if ended else "Run", ":material/play_arrow:"
         st.button(label, disabled=blocked, type="primary", icon=icon, on_click=start, args=asked)
         st.button("Stop", disabled=not busy, icon=":material/pause:", on_click=stop, args=(request,))
         st.button("Reset", disabled=run is None, icon=":material/replay:", on_click=forget, args=(request,))
+        if run and run.result and other is None:
+            go_on(run.result, request, attacked)
+
+
+def go_on(result: AttackResult, request: Request, attacked: tuple[NDArray[np.uint8], Photo | None]) -> None:
+    """What to do next: other attacks, which one click begins; of one that succeeded, what else there is to see."""
+    for said, asked in after(models().specs[request.model], request, result).items():
+        if st.button(plain(said), type="tertiary"):
+            start(asked, *attacked)
+            show(asked)
+    if result.success:
+        st.page_link("pages/compare.py", label="Compare attacks")
+        st.page_link("pages/geometry.py", label="Why this path?")
+
+
+def status(run: AttackRun | None, other: AttackRun | None, *, nothing_to_do: bool) -> None:
+    """What the attack is doing, or has come to, in a line. ``other`` is the one of the session that runs."""
     if nothing_to_do:
         st.info("The photo already has the wanted labels: there is nothing to attack. Choose other labels on the left.")
     elif other is not None and other is not run:
         elsewhere(other)
     elif run is None:
-        st.caption("Step makes one update, Run goes on to the end.")
-    elif run.error or (run.result and not run.result.success):
-        st.warning(plain(run.status))
+        st.caption("Nothing has been changed yet: Step makes one update, Run goes on to the end.")
     elif run.result:
-        st.success(summary(run))
+        st.success(summary(run)) if run.result.success else st.warning(plain(missed(run, run.result)))
+    elif run.error:
+        st.warning(plain(run.status))
     else:
         st.caption(plain(run.status))
     if run and run.unsaved:
@@ -120,9 +149,14 @@ def elsewhere(other: AttackRun) -> None:
         if other in session().lasting.bouts.values():
             st.page_link("pages/compare.py", label="Show it", icon=":material/visibility:")
         elif spec and st.button("Show it", icon=":material/visibility:"):
-            forget_widgets()
-            prefer(other.request)
-            st.rerun()
+            show(other.request)
+
+
+def show(request: Request) -> None:
+    """Make a request the lab's choice, and draw the page for it."""
+    forget_widgets()
+    prefer(request)
+    st.rerun()
 
 
 def start(request: Request, picture: NDArray[np.uint8], own: Photo | None, steps: int | None = None) -> None:
@@ -164,10 +198,16 @@ def summary(run: AttackRun) -> str:
     assert result is not None
     read, passes = models().specs[run.request.model].encoding.names(result.decoded), result.backward
     said = (
-        f"The result reads as **{plain(read)}**: update {result.update}, at L2 {result.distortion.l2:.3f}. In all it "
-        f"took {run.steps[-1].number} updates, {passes} backward pass{'es' * (passes != 1)} and {result.seconds:.1f} s."
+        f"The result reads as **{plain(read)}** at L2 {result.distortion.l2:.3f}: {run.steps[-1].number} updates, "
+        f"{passes} backward pass{'es' * (passes != 1)}, {result.seconds:.1f} s."
     )
     return f"{said} {plain(result.besides)}".rstrip()
+
+
+def missed(run: AttackRun, result: AttackResult) -> str:
+    """Why an attack has failed, and what held it up."""
+    spec, asked = models().specs[run.request.model], run.request
+    return f"{run.status} {standing(spec, asked, Prediction(result.logits, result.decoded), result)}"
 
 
 def take_away(run: AttackRun) -> None:

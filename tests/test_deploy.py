@@ -105,7 +105,7 @@ def test_what_is_copied_is_all_that_the_app_imports_and_opens(image: Path, envir
     for source in image.rglob("*.py"):
         assert imported(source, image) & ours <= copied, source
     ran = subprocess.run([sys.executable, "-c", OPEN], cwd=image, capture_output=True, text=True)
-    assert (ran.returncode, ran.stdout) == (0, "Attack lab\n"), ran.stderr
+    assert (ran.returncode, ran.stdout) == (0, "cat → flowers\n"), ran.stderr
 
 
 def test_the_server_is_nobody_special_and_its_data_are_in_the_volume() -> None:

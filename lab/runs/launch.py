@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from PIL import ImageOps
 from torch import Tensor, nn
 
-from jma_core import AttackResult, eight_bit, find, run
+from jma_core import AttackResult, Network, eight_bit, encodings, find, run
+from jma_core.attacks.surrogates import Surrogate
 from jma_core.attacks.trail import KEPT, Attack
 from jma_core.network import never
 from lab.photos.samples import samples
@@ -30,16 +31,12 @@ def launch(
 ) -> Attack:
     """The attack on a picture (H, W, 3): the one that the network sees, or the photo itself if the canvas is native."""
     x = to_tensor(picture, loaded.device)
-    size, preprocessing = picture.shape[1::-1], loaded.spec.preprocessing
-    network, zoom = loaded.network, 1.0
-    if request.canvas.native:
-        network = nn.Sequential(Resize(preprocessing, size), network).to(loaded.device).eval()
-        zoom = preprocessing.zoom(size)
-    asked = request.settings
+    size, asked = picture.shape[1::-1], request.settings
+    zoom = loaded.spec.preprocessing.zoom(size) if request.canvas.native else 1.0
     lengths = {each.name for each in asked.entry.settings if each.pixels}
     needed = {"pool": pool(request, loaded, size)} if "pool" in asked.entry.needs else {}
     return find(asked.attack)(
-        network,
+        attacked(request, loaded, size),
         x,
         loaded.encoding,
         request.target,
@@ -51,6 +48,27 @@ def launch(
         should_stop=should_stop,
         **needed,
     )
+
+
+def attacked(request: Request, loaded: LoadedModel, size: tuple[int, int]) -> nn.Module:
+    """The network of pictures of this (width, height): of a native canvas it resizes them first."""
+    if not request.canvas.native:
+        return loaded.network
+    return nn.Sequential(Resize(loaded.spec.preprocessing, size), loaded.network).to(loaded.device).eval()
+
+
+def gradient(request: Request, loaded: LoadedModel, picture: NDArray[np.uint8]) -> NDArray[np.floating]:
+    """Where a picture (H, W, 3) would have to become brighter, or darker, to come nearer to the target: (3, H, W).
+
+    It is the gradient of minus the logistic loss of the constraints, zero where the canvas lets nothing change. Raises
+    Halt when it is not finite.
+    """
+    size = picture.shape[1::-1]
+    goal = encodings.asked(loaded.encoding, request.target).constraints(request.target)
+    network, x = Network(attacked(request, loaded, size)), to_tensor(picture, loaded.device)
+    _, uphill = network.descend(x, lambda z: -Surrogate.LOGISTIC(goal.values(z)))
+    free = mask(request, size)
+    return (uphill.cpu() if free is None else uphill.cpu() * free).numpy()
 
 
 def pool(request: Request, loaded: LoadedModel, size: tuple[int, int]) -> Tensor:

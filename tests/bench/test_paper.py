@@ -36,7 +36,7 @@ RUN = [(table, model) for table in TABLES.values() for model in table.models]
 LATER = {
     "imagenet-lite1": "imagenet-onehot",
     "imagenet-lite2": "imagenet-onehot",
-    "scenes-linear": "scenes",
+    "scenes-mlp": "scenes",
     "corel-words": "scenes",
     "clip-mlp": "scenes",
 }

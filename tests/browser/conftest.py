@@ -209,6 +209,7 @@ class Lab:
         self.visit = visit
         self.success = self.page.get_by_role("status").filter(has_text="Reads as")
         self.slider = self.page.get_by_role("slider", name="Update")
+        self.headline = self.page.get_by_role("heading", level=1)
 
     def button(self, name: str) -> Locator:
         return self.page.get_by_role("button", name=name, exact=True)
@@ -231,7 +232,7 @@ class Lab:
         return self.reads_as(reads_as)
 
     def reads_as(self, name: str) -> Lab:
-        expect(self.page.get_by_text(f"Reads as {name}. Wanted:")).to_be_visible()
+        expect(self.headline).to_have_text(re.compile(rf"^{re.escape(name)} → "))
         return self
 
     def model(self, name: str) -> Lab:
@@ -241,7 +242,7 @@ class Lab:
         return self.ready()
 
     def label(self, name: str) -> Locator:
-        """The pill of a label, which toggles it."""
+        """The button of a label, which a click moves on."""
         return self.page.get_by_role("toolbar", name="Wanted labels").get_by_role("button", name=name, exact=True)
 
     def choose(self, box: str, option: str) -> Lab:
@@ -256,7 +257,7 @@ class Lab:
     def want(self, name: str) -> Lab:
         """Choose a wanted class, and wait until the page asks for it."""
         self.choose("Wanted class", name)
-        expect(self.page.get_by_text(f"Wanted: {name}.")).to_be_visible()
+        expect(self.headline).to_contain_text(f"→ {name}")
         return self
 
     def update(self) -> int:
@@ -267,7 +268,7 @@ class Lab:
     def updates(self) -> int:
         """How many the attack has made, once the player shows the last, which comes after the word of its end."""
         self.idle()
-        if told := re.search(r"took (\d+) updates", " ".join(self.success.all_inner_texts())):
+        if told := re.search(r"(\d+) updates", " ".join(self.success.all_inner_texts())):
             expect(self.slider).to_have_attribute("max", told[1])
         return int(self.slider.get_attribute("max") or 0)
 

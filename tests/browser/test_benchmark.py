@@ -46,22 +46,6 @@ def press(page: Page, name: str) -> None:
     page.get_by_role("button", name=name, exact=True).click()
 
 
-def test_results_are_filtered_and_their_curves_drawn(visit: Callable[..., Visit]) -> None:
-    opened = visit("/benchmark")
-    page = opened.page
-    lines = page.locator(".js-plotly-plot").first.locator(".scatterlayer path.js-line")
-    model = page.get_by_role("combobox", name="Model", exact=True).first
-    expect(model).to_have_value(MODELS["gtsrb-ecoc32"].title)
-    expect(lines).to_have_count(5)
-    choose(page, "Encoding", "one-hot")
-    expect(model).to_have_value(MODELS["gtsrb-onehot"].title)
-    opened.idle()
-    page.get_by_test_id("stMultiSelect").first.get_by_role("button", name="FMN").click()  # which removes it
-    expect(lines).to_have_count(4)
-    medians = page.locator(".js-plotly-plot").nth(1).locator(".scatterlayer path.js-line")
-    expect(medians).to_have_count(3)  # C&W reaches fewer than half of the cases, and so has no median
-
-
 def test_files_of_ones_own_become_a_sweep_which_a_reload_does_not_lose(
     visit: Callable[..., Visit], tmp_path: Path
 ) -> None:
@@ -112,9 +96,23 @@ def test_a_sweep_is_estimated_stopped_and_goes_on_after_a_restart(
         page.close()
 
 
-def test_a_click_on_a_dot_shows_its_case_which_opens_in_the_lab(visit: Callable[..., Visit]) -> None:
+def test_results_are_filtered_and_a_click_on_a_dot_shows_its_case_which_opens_in_the_lab(
+    visit: Callable[..., Visit],
+) -> None:
     opened = visit("/benchmark")
     page = opened.page
+    lines = page.locator(".js-plotly-plot").first.locator(".scatterlayer path.js-line")
+    model = page.get_by_role("combobox", name="Model", exact=True).first
+    expect(model).to_have_value(MODELS["gtsrb-ecoc32"].title)
+    expect(lines).to_have_count(5)
+    choose(page, "Encoding", "one-hot")
+    expect(model).to_have_value(MODELS["gtsrb-onehot"].title)
+    opened.idle()
+    page.get_by_test_id("stMultiSelect").first.get_by_role("button", name="FMN").click()  # which removes it
+    expect(lines).to_have_count(4)
+    medians = page.locator(".js-plotly-plot").nth(1).locator(".scatterlayer path.js-line")
+    expect(medians).to_have_count(3)  # C&W reaches fewer than half of the cases, and so has no median
+
     figure = page.locator(".js-plotly-plot").nth(2)
     expect(figure.locator(".scatterlayer .point").first).to_be_visible()
     assert_fits(page, (1440, 1024, 380))
@@ -129,5 +127,4 @@ def test_a_click_on_a_dot_shows_its_case_which_opens_in_the_lab(visit: Callable[
     wanted = dot["title"].split(" → ")[1]
     opened.idle()
     page.get_by_role("button", name="in the lab").first.click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("Attack lab")
-    expect(page.get_by_text(f"Wanted: {wanted}.")).to_be_visible()
+    expect(page.get_by_role("heading", level=1)).to_contain_text(f" → {wanted}")

@@ -21,25 +21,21 @@ WHERE = """name => {
 """Where in the page's first plotly figure a named point is; null while it is not drawn."""
 
 
-def test_a_click_on_a_target_shows_the_photo_after_the_step_to_it(visit: Callable[..., Visit]) -> None:
+def test_circles_are_circles_targets_are_clicked_on_and_a_point_of_ones_own_is_moved_by_the_keyboard(
+    visit: Callable[..., Visit],
+) -> None:
     page = visit("/geometry").page
     expect(page.get_by_text("The logits in numbers")).to_be_visible()
-    for name, said in (("r′, the nearest", "r′"), ("r∗, the cheapest", "r∗")):
-        point = page.wait_for_function(WHERE, arg=name).json_value()
-        page.locator(".js-plotly-plot").first.click(position=point)
-        expect(page.get_by_text(f"Photo after the full step to {said}")).to_be_visible()
-
-
-def test_circles_are_circles(visit: Callable[..., Visit]) -> None:
-    page = visit("/geometry").page
     figure = page.locator(".js-plotly-plot").first
     expect(figure.locator(".scatterlayer")).to_be_visible()
     across, up = figure.evaluate("figure => ['xaxis', 'yaxis'].map(axis => Math.abs(figure._fullLayout[axis]._m))")
     assert across == pytest.approx(up, rel=1e-3)
 
+    for name, said in (("r′, the nearest", "r′"), ("r∗, the cheapest", "r∗")):
+        point = page.wait_for_function(WHERE, arg=name).json_value()
+        figure.click(position=point)
+        expect(page.get_by_text(f"Photo after the full step to {said}")).to_be_visible()
 
-def test_a_point_of_ones_own_is_moved_by_the_keyboard(visit: Callable[..., Visit]) -> None:
-    page = visit("/geometry").page
     price = page.get_by_text("Your point is")
     expect(price).to_contain_text("in the target region")
     slider = page.get_by_role("slider").last

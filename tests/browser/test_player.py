@@ -104,7 +104,7 @@ def test_keys_scrub_and_the_page_follows_once_they_rest(player: Player) -> None:
     assert player.server()[1] == drawn + 1, "ten keys in quick succession draw the page once"
 
 
-def test_the_buttons_go_where_they_say(player: Player) -> None:
+def test_the_buttons_go_where_they_say_and_dragging_snaps_to_a_moment_that_is_there(player: Player) -> None:
     player.button("First update")
     player.followed(0)
     player.button("One update on")
@@ -113,9 +113,6 @@ def test_the_buttons_go_where_they_say(player: Player) -> None:
     player.followed(UPDATES)
     player.button("One update back")
     expect(player.slider).not_to_have_value(str(UPDATES))
-
-
-def test_dragging_the_slider_snaps_to_a_moment_that_is_there(player: Player) -> None:
     updates = player.updates()
     gone = next(i for i in range(UPDATES) if i not in updates)
     player.slider.fill(str(gone))
@@ -150,15 +147,13 @@ def test_playing_asks_the_server_for_nothing_and_it_follows_at_the_end(
     assert player.server() == (UPDATES, drawn + 1)
 
 
-def test_keys_work_as_long_as_nothing_else_has_the_keyboard(player: Player) -> None:
+def test_keys_work_as_long_as_nothing_else_has_the_keyboard_and_space_types_in_a_field(player: Player) -> None:
     updates = player.updates()
     player.page.evaluate("document.activeElement.blur()")
     player.page.keyboard.press("ArrowLeft")
     player.followed(updates[-2])
-
-
-def test_space_plays_from_the_page_and_types_in_a_field(player: Player) -> None:
-    player.page.evaluate("document.activeElement.blur()")
+    player.page.keyboard.press("ArrowRight")
+    player.followed(UPDATES)
     player.page.keyboard.press(" ")
     expect(player.page.get_by_role("button", name="Pause")).to_be_visible()
     player.page.keyboard.press(" ")
@@ -180,7 +175,7 @@ def test_space_halts_and_the_page_follows_there(player: Player) -> None:
     assert 1 <= here < UPDATES
 
 
-def test_the_bars_and_states_follow_each_update(player: Player) -> None:
+def test_bars_states_and_what_pictures_say_follow_each_update(player: Player) -> None:
     row = player.page.get_by_role("row", name="class 2 ").first
     expect(row).to_contain_text("✓ flipped as asked")
     at_end = row.locator(".gauge i").evaluate("bar => bar.style.width")
@@ -190,10 +185,6 @@ def test_the_bars_and_states_follow_each_update(player: Player) -> None:
     at_start = row.locator(".gauge i").evaluate("bar => bar.style.width")
     assert float(at_start.rstrip("%")) < float(at_end.rstrip("%"))
     assert row.get_by_role("cell").all_inner_texts()[:3] == ["no", "yes", "7.00"]
-
-
-def test_pictures_say_what_they_show(player: Player) -> None:
-    player.slider.press("Home")
     player.slider.press("ArrowRight")
     for alt in (
         "Original photo; reads as class 1.",
@@ -201,6 +192,11 @@ def test_pictures_say_what_they_show(player: Player) -> None:
         f"Signed change of brightness after update 1 of {UPDATES}: ×",
     ):
         expect(player.page.get_by_role("img", name=alt)).to_be_visible()
+    picture = player.page.get_by_role("figure").filter(has_text="Original:").locator("img")
+    expect(picture).to_have_css("image-rendering", "pixelated")
+    box = picture.bounding_box()
+    assert box is not None
+    assert box["width"] > 200
 
 
 def test_a_divider_is_wiped_over_the_pictures(player: Player) -> None:
@@ -230,11 +226,10 @@ def test_flicker_is_asked_for_and_changes_at_most_twice_a_second(player: Player)
         let count = 0
         const watching = new MutationObserver(() => count++)
         watching.observe(stage, { attributes: true, attributeFilter: ["class"] })
-        setTimeout(() => { watching.disconnect(); resolve(count) }, 3000)
+        setTimeout(() => { watching.disconnect(); resolve(count) }, 2000)
     })"""
-    assert stage.evaluate(flips) == 0
     player.page.get_by_role("radio", name="Flicker").check()
-    assert 2 <= stage.evaluate(flips) <= 6
+    assert 2 <= stage.evaluate(flips) <= 4
     player.page.get_by_role("radio", name="Side by side").check()
     assert stage.evaluate(flips) == 0
 
@@ -249,7 +244,7 @@ def test_a_device_that_asks_for_less_motion_gets_no_flicker_and_slow_steps(open_
     assert int(player.slider.input_value()) in (1, 2)
 
 
-def test_a_thousand_labels_are_searched_and_sorted(player: Player) -> None:
+def test_a_thousand_labels_are_searched_and_sorted_and_one_that_looks_like_html_is_text(player: Player) -> None:
     expect(player.page.get_by_text(f"{CLASSES} labels, the first 60 are shown")).to_be_visible()
     assert player.labels()[:2] == ["class 1", "class 2"]  # what was asked for comes first
     assert len(player.labels()) == 60
@@ -270,6 +265,10 @@ def test_a_thousand_labels_are_searched_and_sorted(player: Player) -> None:
     assert box is not None
     assert taller is not None
     assert taller["height"] <= 420
+    player.page.get_by_role("searchbox").fill("onerror")
+    assert player.labels() == [HOSTILE]
+    assert "hacked" not in player.page.title()
+    assert player.page.locator("tbody img").count() == 0
 
 
 def test_the_choice_of_view_and_search_outlast_what_the_server_does(player: Player) -> None:
@@ -282,13 +281,6 @@ def test_the_choice_of_view_and_search_outlast_what_the_server_does(player: Play
     expect(player.page.get_by_text(f"11 of {CLASSES} labels")).to_be_visible()
 
 
-def test_a_label_that_looks_like_html_is_text(player: Player) -> None:
-    player.page.get_by_role("searchbox").fill("onerror")
-    assert player.labels() == [HOSTILE]
-    assert "hacked" not in player.page.title()
-    assert player.page.locator("tbody img").count() == 0
-
-
 def test_the_player_fits_in_every_width_and_scheme(player: Player) -> None:
     for view in ("Side by side", "Slider", "Flicker"):
         player.page.get_by_role("radio", name=view).check()
@@ -298,14 +290,6 @@ def test_the_player_fits_in_every_width_and_scheme(player: Player) -> None:
                 box = part.bounding_box()
                 assert box is not None
                 assert 0 <= box["x"] < box["x"] + box["width"] <= width
-
-
-def test_pixels_of_a_small_picture_are_seen(player: Player) -> None:
-    picture = player.page.get_by_role("figure").filter(has_text="Original:").locator("img")
-    expect(picture).to_have_css("image-rendering", "pixelated")
-    box = picture.bounding_box()
-    assert box is not None
-    assert box["width"] > 200
 
 
 def receiving(sizes: list[int]) -> Callable[[Page], None]:

@@ -1,4 +1,8 @@
-"""Attacks under way: step by step, stopped, looked away from, in two tabs at once."""
+"""Attacks under way: step by step, stopped, looked away from, in two tabs at once.
+
+What is slow here has a twin without a browser in tests/pages/attack_lab, tests/ui/test_truth.py or, for Geometry,
+tests/ui/figures/test_space.py.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,7 @@ if TYPE_CHECKING:
 RUNNING = re.compile(r"Running: iteration (\d+)\.")
 AFTER_SOME = re.compile(r"^[5-9]|\d\d")
 """Updates."""
-SLOW = "model=gtsrb-onehot"
+SLOW = "model=gtsrb-onehot&want=no+vehicles"
 """Its attacks last for seconds on the tests' server: see tests/browser/resting.py."""
 ENDLESS = f"{SLOW}&attack=refined&steps=1000"
 
@@ -33,6 +37,7 @@ def lab(open_lab: Callable[..., Lab]) -> Lab:
     return open_lab(SLOW).reads_as("give way").ready()
 
 
+@pytest.mark.slow
 def test_steps_are_taken_one_by_one_and_reset_goes_back_to_the_original(lab: Lab) -> None:
     original = lab.picture("Original:")
     np.testing.assert_array_equal(lab.picture("Attacked:"), original)
@@ -50,6 +55,7 @@ def test_steps_are_taken_one_by_one_and_reset_goes_back_to_the_original(lab: Lab
     np.testing.assert_array_equal(lab.picture("Attacked:"), original)
 
 
+@pytest.mark.slow
 def test_a_running_attack_can_be_stopped_and_goes_on_when_asked(open_lab: Callable[..., Lab]) -> None:
     lab = open_lab(ENDLESS).ready()
     lab.button("Run").click()
@@ -106,6 +112,7 @@ def test_a_key_pressed_while_an_attack_runs_holds_until_it_is_followed_again(ope
     expect(lab.slider).to_have_value("0")
 
 
+@pytest.mark.slow
 def test_a_double_click_on_run_is_one_attack_that_succeeds(lab: Lab) -> None:
     lab.button("Run").dblclick()
     expect(lab.success).to_contain_text("The result reads as no vehicles")
@@ -129,7 +136,7 @@ def test_the_server_never_names_a_message_that_the_browser_may_have_dropped(open
         page.on("websocket", lambda socket: socket.on("framereceived", note))
 
     lab = open_lab(prepare=listen).ready()
-    for page, title in (("Geometry", "Mahalanobis against Euclid"), ("Attack lab", "Attack lab")):
+    for page, title in (("Geometry", "Mahalanobis against Euclid"), ("Attack lab", "cat → flowers")):
         lab.page.get_by_role("link", name=page).click()
         expect(lab.page.get_by_role("heading", level=1)).to_have_text(title)
         lab.idle()
@@ -137,22 +144,24 @@ def test_the_server_never_names_a_message_that_the_browser_may_have_dropped(open
     assert "ref_hash" not in told
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_while_another_page_is_looked_at(lab: Lab) -> None:
     lab.button("Run").click()
     expect(lab.page.get_by_text(RUNNING)).to_be_visible()
     lab.page.get_by_role("link", name="Models").click()
     expect(lab.page.get_by_role("heading", level=1)).to_have_text("Models")
     lab.page.get_by_role("link", name="Attack lab").click()
-    expect(lab.page.get_by_role("heading", level=1)).to_have_text("Attack lab")
+    expect(lab.page.get_by_role("heading", level=1)).to_contain_text(" → ")
     expect(lab.page.get_by_text("Original: give way")).to_be_visible()
     expect(lab.page.get_by_text(RUNNING).or_(lab.success)).to_be_visible()  # not the caption of an attack to begin
     lab.page.get_by_role("link", name="Models").click()
     expect(lab.page.get_by_role("heading", level=1)).to_have_text("Models")
     lab.page.go_back()
-    expect(lab.page.get_by_role("heading", level=1)).to_have_text("Attack lab")
+    expect(lab.page.get_by_role("heading", level=1)).to_contain_text(" → ")
     expect(lab.success).to_contain_text("The result reads as no vehicles")
 
 
+@pytest.mark.slow
 def test_an_attack_in_a_second_tab_waits_for_the_first_and_both_succeed(
     lab: Lab, open_lab: Callable[..., Lab], sight: Callable[..., Sight]
 ) -> None:
@@ -205,12 +214,13 @@ def test_a_reload_keeps_ones_own_photo_and_the_attack_on_it_can_be_stopped(
     expect(lab.page.get_by_text(RUNNING)).to_be_visible()
     lab.page.reload()
     lab.reads_as("stop")
-    expect(lab.page.get_by_text("Wanted: turn left ahead.")).to_be_visible()
+    expect(lab.headline).to_have_text("stop → turn left ahead")
     lab.button("Stop").click()
     expect(lab.page.get_by_text("Paused.")).to_be_visible()
     assert lab.updates() >= 1
 
 
+@pytest.mark.slow
 def test_an_attack_on_an_upload_is_stopped_and_found_from_the_next_upload(
     open_lab: Callable[..., Lab], tmp_path: Path
 ) -> None:
@@ -229,6 +239,7 @@ def test_an_attack_on_an_upload_is_stopped_and_found_from_the_next_upload(
     lab.reads_as("stop")
 
 
+@pytest.mark.slow
 def test_the_frame_called_the_result_reads_as_the_result(
     open_lab: Callable[..., Lab], sight: Callable[..., Sight]
 ) -> None:
@@ -245,6 +256,7 @@ def test_the_frame_called_the_result_reads_as_the_result(
     expect(lab.page.get_by_role("heading", name=f"Measures of update {result} of 120, the result")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_the_margins_of_codewords_cross_zero_where_the_word_is_read(open_lab: Callable[..., Lab]) -> None:
     """The curve is the decoder's: the linear rows that JMA aims at may still be violated there."""
     lab = open_lab("model=mnist-ecoc16&want=6").ready()
@@ -261,6 +273,7 @@ def test_the_margins_of_codewords_cross_zero_where_the_word_is_read(open_lab: Ca
     expect(lab.page.get_by_text("margin, correlation")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_the_region_that_geometry_shows_for_codewords_is_the_decoders(visit: Callable[..., Visit]) -> None:
     page = visit("/geometry?model=mnist-ecoc16&want=6").page
     expect(page.get_by_text("Grey is what the decoder reads as wanted")).to_be_visible()

@@ -121,11 +121,11 @@ def attacked(case: Callable[..., Case]) -> Callable[..., tuple[Case, AttackResul
 
 @pytest.fixture(scope="module")
 def attacked_together(case: Callable[..., Case]) -> Callable[..., tuple[list[Case], list[AttackResult]]]:
-    """Four cases of one network and an attack on all of them in one batch, run once for all tests that only look."""
+    """Three cases of one network and an attack on all of them in one batch, run once for all tests that only look."""
 
     @cache
     def together(attack: Any, name: str) -> tuple[list[Case], list[AttackResult]]:
-        cases = [case(name, seed) for seed in range(4)]
+        cases = [case(name, seed) for seed in range(3)]
         return cases, in_a_batch(attack, cases)
 
     return together
@@ -143,7 +143,9 @@ def far(attack: Any, image: Any, original: Any) -> float:
 
 
 @each_case
-def test_a_near_target_is_reached_within_the_box(attacked: Build, name: str, attack: Any) -> None:
+def test_a_near_target_is_reached_within_the_box_and_the_curve_ends_there(
+    attacked: Build, name: str, attack: Any
+) -> None:
     it, result = attacked(attack, name)
     assert (result.success, result.reason) == (True, StopReason.SUCCESS)
     decoded = it.encoding.decode(it.net(torch.as_tensor(result.image)[None])[0])
@@ -152,11 +154,6 @@ def test_a_near_target_is_reached_within_the_box(attacked: Build, name: str, att
     assert result.distortion.l2 == pytest.approx(np.linalg.norm(result.image - result.original))
     hits = [far(attack, step.image, it.image) for step in result.steps if step.success]
     assert far(attack, result.image, it.image) == pytest.approx(min(hits))
-
-
-@each_case
-def test_the_curve_ends_where_the_attack_ends(attacked: Build, name: str, attack: Any) -> None:
-    it, result = attacked(attack, name)
     passes, distances = result.curve.T
     assert (np.diff(passes) >= 0).all()
     assert (np.diff(distances) < 0).all()
@@ -181,7 +178,7 @@ def test_one_within_a_norm_has_a_gradient_for_each_of_its_iterations_but_for_fgs
 
 @each_in_turn
 def test_a_batch_gives_what_single_runs_give(attacked: Build, attacked_together: Build, name: str, attack: Any) -> None:
-    for seed, together in enumerate(attacked_together(attack, name)[1]):
+    for seed, together in enumerate(attacked_together(attack, name)[1][:2]):
         _, alone = attacked(attack, name, seed)
         for ours, theirs in zip(together.steps[:15], alone.steps[:15], strict=True):
             slack = ROUNDING.get(attack.func.entry.name, 1e-9)  # more in later steps, which amplify it at kinks
@@ -207,9 +204,9 @@ def test_in_float64_a_batch_ends_where_single_attacks_end(conv_network: Build, n
 
 @each_in_turn
 def test_a_batch_of_one_is_a_single_attack_bit_for_bit(
-    conv_network: Build, case: Callable[..., Case], name: str, attack: Any
+    mlp_network: Build, case: Callable[..., Case], name: str, attack: Any
 ) -> None:
-    net, it = conv_network(8 if name == "ecoc" else 6, dtype=torch.float32), case(name)
+    net, it = mlp_network(8 if name == "ecoc" else 6, dtype=torch.float32), case(name)
     image = it.image.float()
     (together,) = run_batch(attack, net, image[None], it.encoding, [it.target], kept=256)
     alone = run(attack(net, image, it.encoding, it.target))
@@ -218,20 +215,22 @@ def test_a_batch_of_one_is_a_single_attack_bit_for_bit(
         np.testing.assert_array_equal(ours.image, theirs.image)
 
 
+@pytest.mark.slow
 @each_in_turn
 def test_the_same_attack_gives_the_same_bits(attacked: Build, name: str, attack: Any) -> None:
+    """For many iterations; for a few, test_promises.py asks it again and again."""
     it, first = attacked(attack, name)
     second = it.attacked(attack)
     np.testing.assert_array_equal(first.image, second.image)
     assert [step.l2 for step in first.steps] == [step.l2 for step in second.steps]
 
 
-@each_attack
-def test_a_batch_with_little_memory_waits_its_turn(attacked_together: Build, attack: Any) -> None:
-    cases, wide = attacked_together(attack, "one-hot")
-    for ours, theirs in zip(in_a_batch(attack, cases[:3], memory=1), wide[:3], strict=True):
+@each_in_turn
+def test_a_batch_with_little_memory_waits_its_turn(attacked_together: Build, name: str, attack: Any) -> None:
+    cases, wide = attacked_together(attack, name)
+    for ours, theirs in zip(in_a_batch(attack, cases[:2], memory=1), wide[:2], strict=True):
         for one, other in zip(ours.steps[:15], theirs.steps[:15], strict=True):
-            np.testing.assert_allclose(one.image, other.image, atol=1e-9)
+            np.testing.assert_allclose(one.image, other.image, atol=ROUNDING.get(attack.func.entry.name, 1e-9))
 
 
 @each_attack
@@ -263,16 +262,16 @@ def test_an_image_that_has_the_labels_already_needs_nothing(case: Callable[..., 
     )
 
 
-@each_attack
+@each_in_turn
 def test_in_a_batch_running_out_of_memory_changes_nothing(
-    attacked_together: Build, rationed: Build, attack: Any
+    attacked_together: Build, rationed: Build, name: str, attack: Any
 ) -> None:
     """A backward pass through more than two images fails."""
-    cases, wide = attacked_together(attack, "one-hot")
+    cases, wide = attacked_together(attack, name)
     tight = rationed(cases[0].net, 2, torch.OutOfMemoryError())
     for ours, theirs in zip(in_a_batch(attack, cases, tight), wide, strict=True):
         for one, other in zip(ours.steps[:15], theirs.steps[:15], strict=True):
-            np.testing.assert_allclose(one.image, other.image, atol=1e-9)
+            np.testing.assert_allclose(one.image, other.image, atol=ROUNDING.get(attack.func.entry.name, 1e-9))
 
 
 @each_attack
@@ -506,7 +505,7 @@ def nearest(a: Any, missing: Any) -> float:
 
 
 @pytest.mark.parametrize("name", ["refined", "ddn", "fmn", "alma", "alma, each", "cw", "fab", "lazy"])
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_the_nearest_image_of_a_linear_one_hot_model_is_found(linear_network: Build, name: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
     w, x = rng.normal(size=(5, 48)), torch.full((3, 4, 4), 0.5, dtype=torch.float64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from jma_core import (
 from jma_core.network import lowered
 from jma_core.records import AttackResult, Halt
 from tests.attacks import brief, in_turn
+from tests.cases import named
 
 Build = Callable[..., Any]
 SHAPE = (3, 6, 6)
@@ -99,17 +101,17 @@ CONTEXTS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
 }
 
 
-@pytest.mark.parametrize("context", CONTEXTS.values(), ids=CONTEXTS)
 @each_attack
 def test_an_attack_within_a_context_of_the_caller_gives_the_bits_of_one_outside(
-    mlp_network: Build, name: str, context: Callable[[], AbstractContextManager[Any]], attack: Any
+    mlp_network: Build, name: str, attack: Any
 ) -> None:
     """The encoding is made, and the image is copied, within the context as well."""
     f = mlp_network(LOGITS[name], dtype=torch.float32)
     target = wanted(f, ENCODINGS[name]())
     expected = bits(run(attack(f, X, ENCODINGS[name](), target)))
-    with context():
-        assert bits(run(attack(f, X.clone(), ENCODINGS[name](), target))) == expected
+    for kind, context in CONTEXTS.items():
+        with named(kind), context():
+            assert bits(run(attack(f, X.clone(), ENCODINGS[name](), target))) == expected
 
 
 @each_attack
@@ -166,18 +168,18 @@ def test_a_linearised_problem_is_solved_alike_within_contexts(mlp_network: Build
 
 
 @each_attack
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
-def test_logits_of_another_type_are_taken_in_that_of_the_image(
-    mlp_network: Build, dtype: torch.dtype, name: str, attack: Any
-) -> None:
-    net, encoding = mlp_network(LOGITS[name], dtype=dtype), ENCODINGS[name]()
+def test_logits_of_another_type_are_taken_in_that_of_the_image(mlp_network: Build, name: str, attack: Any) -> None:
+    encoding = ENCODINGS[name]()
 
     def f(images: Tensor) -> Tensor:
         return net(images.to(dtype))
 
-    result = run(attack(f, X, encoding, wanted(f, encoding)))
-    assert result.logits.dtype == np.float32
-    assert result.reason in (StopReason.SUCCESS, StopReason.ITERATIONS)
+    for dtype in (torch.bfloat16, torch.float16, torch.float64):
+        net = mlp_network(LOGITS[name], dtype=dtype)
+        with named(dtype):
+            result = run(attack(f, X, encoding, wanted(f, encoding)))
+            assert result.logits.dtype == np.float32
+            assert result.reason in (StopReason.SUCCESS, StopReason.ITERATIONS)
 
 
 def without_gradients(net: nn.Module, n: int) -> dict[str, Callable[[Tensor], Tensor]]:
@@ -198,24 +200,19 @@ class _Constant(nn.Module):
         return torch.zeros_like(features.detach())
 
 
-WITHOUT = "detached", "input detached", "no_grad", "inference_mode", "weights of inference_mode"
-
-
 @each_attack
-@pytest.mark.parametrize("kind", [*WITHOUT, "weights that want gradients"])
-def test_a_network_without_gradients_ends_every_attack_alike(
-    mlp_network: Build, kind: str, name: str, attack: Any
-) -> None:
+def test_a_network_without_gradients_ends_every_attack_alike(mlp_network: Build, name: str, attack: Any) -> None:
     n, encoding = LOGITS[name], ENCODINGS[name]()
-    f = without_gradients(mlp_network(n, dtype=torch.float32), n)[kind]
-    target = wanted(f, encoding)
-    alone = run(attack(f, X, encoding, target))
-    (together,) = run_batch(attack, f, X[None], encoding, [target])
-    assert alone.reason == together.reason
-    if attack is ATTACKS["eight_bit"]:  # which looks along a ray, and needs a gradient only to turn it
-        assert alone.reason in (StopReason.ZERO_GRADIENT, StopReason.SUCCESS, StopReason.ITERATIONS)
-    else:
-        assert (alone.reason, alone.success) == (StopReason.ZERO_GRADIENT, False)
+    for kind, f in without_gradients(mlp_network(n, dtype=torch.float32), n).items():
+        target = wanted(f, encoding)
+        with named(kind):
+            alone = run(attack(f, X, encoding, target))
+            (together,) = run_batch(attack, f, X[None], encoding, [target])
+            assert alone.reason == together.reason
+            if attack is ATTACKS["eight_bit"]:  # which looks along a ray, and needs a gradient only to turn it
+                assert alone.reason in (StopReason.ZERO_GRADIENT, StopReason.SUCCESS, StopReason.ITERATIONS)
+            else:
+                assert (alone.reason, alone.success) == (StopReason.ZERO_GRADIENT, False)
 
 
 # What is no logits
@@ -236,24 +233,29 @@ NO_LOGITS: dict[str, tuple[Callable[[Tensor], Any], str]] = {
 }
 
 
+def chained(net: nn.Module, made: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
+    return lambda images: made(net(images))
+
+
 @each_attack
-@pytest.mark.parametrize("kind", NO_LOGITS)
 def test_what_is_no_logits_is_refused_with_what_was_expected_and_what_came(
-    mlp_network: Build, kind: str, name: str, attack: Any
+    mlp_network: Build, name: str, attack: Any
 ) -> None:
-    net, encoding, (made, said) = mlp_network(LOGITS[name], dtype=torch.float32), ENCODINGS[name](), NO_LOGITS[kind]
+    net, encoding = mlp_network(LOGITS[name], dtype=torch.float32), ENCODINGS[name]()
     target = wanted(net, encoding)
-    said = r"expected logits \(N, n\) for images \(\d, 3, 6, 6\), " + said.format(n=LOGITS[name])
-    with pytest.raises(ValueError, match=said):
-        run(attack(lambda images: made(net(images)), X, encoding, target))
-    with pytest.raises(ValueError, match=said):
-        run_batch(attack, lambda images: made(net(images)), X[None], encoding, [target])
+    for kind, (made, said) in NO_LOGITS.items():
+        f = chained(net, made)
+        said = r"expected logits \(N, n\) for images \(\d, 3, 6, 6\), " + said.format(n=LOGITS[name])
+        with named(kind), pytest.raises(ValueError, match=said):
+            run(attack(f, X, encoding, target))
+        with named(f"{kind}, in a batch"), pytest.raises(ValueError, match=said):
+            run_batch(attack, f, X[None], encoding, [target])
 
 
 @pytest.mark.parametrize("kind", NO_LOGITS)
 def test_every_method_of_a_network_refuses_it(mlp_network: Build, kind: str) -> None:
     net, (made, said) = mlp_network(6, dtype=torch.float32), NO_LOGITS[kind]
-    network = Network(lambda images: made(net(images)))
+    network = Network(chained(net, made))
     calls: list[Callable[[], Any]] = [
         lambda: network.logits(X),
         lambda: network.descend(X, torch.sum),
@@ -358,50 +360,48 @@ def training(net: nn.Sequential) -> dict[str, Callable[[Tensor], Tensor]]:
 
 
 @each_attack
-@pytest.mark.parametrize("kind", ["the network", "its method", "a partial", "a function", "an object"])
-def test_a_network_in_train_mode_is_refused_at_the_door(kind: str, name: str, attack: Any) -> None:
+def test_a_network_in_train_mode_is_refused_at_the_door(name: str, attack: Any) -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(64, LOGITS[name])).eval()
     encoding = ENCODINGS[name]()
     target = wanted(net, encoding)
-    net[1].train()
-    before: Any = net[1].num_batches_tracked
-    f = training(net)[kind]
     said = "expected a network in eval mode, got Sequential, and its '1' is in train mode.*eval"
-    for door in (
-        lambda: attack(f, X, encoding, target),
-        lambda: run_batch(attack, f, X[None], encoding, [target]),
-        lambda: Network(f),
-        lambda: lowered(f, torch.bfloat16),
-    ):
-        with pytest.raises(ValueError, match=said):
-            door()
-    assert before == 0
+    doors: list[Callable[[Any], Any]] = [
+        lambda f: attack(f, X, encoding, target),
+        lambda f: run_batch(attack, f, X[None], encoding, [target]),
+        Network,
+        lambda f: lowered(f, torch.bfloat16),
+    ]
+    net[1].train()
+    for (kind, f), door in product(training(net).items(), doors):
+        with named(kind), pytest.raises(ValueError, match=said):
+            door(f)
     net.eval()
-    assert run(attack(f, X, encoding, target)).forward > 0
+    assert run(attack(net, X, encoding, target)).forward > 0
+    for kind, f in training(net).items():
+        with named(kind):
+            advanced(attack(f, X, encoding, target))
     assert net[1].num_batches_tracked == 0
 
 
 # Messages with digits enough
 
 
-@each_attack
-@pytest.mark.parametrize(
-    ("value", "dtype", "said"),
-    [
-        (1 + 2**-23, torch.float32, r"got 0\.25 to 1\.0000001: 1 of 108 values are outside"),
-        (1 + 1e-12, torch.float64, r"got 0\.25 to 1\.000000000001: 1 of 108"),
-        (-1e-9, torch.float32, r"got -1e-09 to 0\.25: 1 of 108"),
-        (float("nan"), torch.float32, r"got nan to nan: 1 of 108"),
-    ],
+OUTSIDE = (
+    (1 + 2**-23, torch.float32, r"got 0\.25 to 1\.0000001: 1 of 108 values are outside"),
+    (1 + 1e-12, torch.float64, r"got 0\.25 to 1\.000000000001: 1 of 108"),
+    (-1e-9, torch.float32, r"got -1e-09 to 0\.25: 1 of 108"),
+    (float("nan"), torch.float32, r"got nan to nan: 1 of 108"),
 )
-def test_a_pixel_just_outside_is_told_with_all_its_digits(
-    mlp_network: Build, value: float, dtype: torch.dtype, said: str, name: str, attack: Any
-) -> None:
+
+
+@each_attack
+def test_a_pixel_just_outside_is_told_with_all_its_digits(mlp_network: Build, name: str, attack: Any) -> None:
     f, encoding = mlp_network(LOGITS[name], dtype=torch.float32), ENCODINGS[name]()
-    x = torch.full(SHAPE, 0.25, dtype=dtype)
-    x[1, 2, 3] = value
-    with pytest.raises(ValueError, match=rf"expected pixels in \[0, 1\], {said}"):
-        attack(f, x, encoding, wanted(f, encoding))
+    for value, dtype, said in OUTSIDE:
+        x = torch.full(SHAPE, 0.25, dtype=dtype)
+        x[1, 2, 3] = value
+        with named(value), pytest.raises(ValueError, match=rf"expected pixels in \[0, 1\], {said}"):
+            attack(f, x, encoding, wanted(f, encoding))
 
 
 @pytest.mark.parametrize(

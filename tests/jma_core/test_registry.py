@@ -33,11 +33,11 @@ from jma_core.attacks import registry
 from jma_core.attacks.__main__ import declared, page
 from jma_core.attacks.registry import CATALOGUE, Entry, Norm, as_catalogue
 from jma_core.attacks.trail import Walk
+from tests.cases import named
 
 ROOT = Path(__file__).resolve().parents[2]
 GREY = torch.full((1, 2, 2), 0.5, dtype=torch.float64)
-EVERY = [(name, setting) for name, entry in catalogue().items() for setting in entry.settings]
-each_setting = pytest.mark.parametrize(("name", "setting"), EVERY, ids=[f"{name}-{each.name}" for name, each in EVERY])
+each_attack = pytest.mark.parametrize("name", catalogue())
 
 
 def linear(images: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ def test_the_catalogue_and_the_page_of_the_docs_are_what_the_attacks_declare() -
     assert (ROOT / "docs/ATTACKS.md").read_text("utf-8") == page(declared())
 
 
-@pytest.mark.parametrize("name", catalogue())
+@each_attack
 def test_an_attack_is_found_by_its_name_and_imported_by_its_function_s(name: str) -> None:
     entry = catalogue()[name]
     assert find(name).entry == entry
@@ -89,8 +89,8 @@ def outside(setting: Setting) -> Iterator[Any]:
     yield from (bound for bound in (setting.above, setting.below) if bound is not None)
 
 
-@each_setting
-def test_values_that_are_not_declared_are_refused_before_the_network_is_asked(name: str, setting: Setting) -> None:
+@each_attack
+def test_values_that_are_not_declared_are_refused_before_the_network_is_asked(name: str) -> None:
     def f(images: Tensor) -> Tensor:
         raise AssertionError("asked")
 
@@ -101,28 +101,32 @@ def test_values_that_are_not_declared_are_refused_before_the_network_is_asked(na
         "multi-label": (MultiLabel(4), [1] * 4),
     }
     task = next(tasks[each] for each in tasks if each in catalogue()[name].encodings)
-    for value in outside(setting):
-        said = re.escape(f"expected {setting.name} to be {setting.range}, got {value!r}")
-        with pytest.raises(ValueError, match=said):
-            find(name)(f, GREY, *task, **{setting.name: value}, **needs)
+    for setting in catalogue()[name].settings:
+        for value in outside(setting):
+            said = re.escape(f"expected {setting.name} to be {setting.range}, got {value!r}")
+            with named(f"{setting.name} = {value!r}"), pytest.raises(ValueError, match=said):
+                find(name)(f, GREY, *task, **{setting.name: value}, **needs)
 
 
-@each_setting
-def test_defaults_choices_and_bounds_are_allowed(name: str, setting: Setting) -> None:
-    allowed = [setting.default, *setting.choices]
-    allowed += [int(each) if setting.kind == "int" else each for each in setting.limits if each is not None]
-    for value in allowed:
-        assert setting.check(value) == value
-        assert type(setting.check(value)).__name__ == {"choice": "str", "text": "str"}.get(setting.kind, setting.kind)
+@each_attack
+def test_defaults_choices_and_bounds_are_allowed(name: str) -> None:
+    for setting in catalogue()[name].settings:
+        allowed = [setting.default, *setting.choices]
+        allowed += [int(each) if setting.kind == "int" else each for each in setting.limits if each is not None]
+        kind = {"choice": "str", "text": "str"}.get(setting.kind, setting.kind)
+        for value in allowed:
+            with named(f"{setting.name} = {value!r}"):
+                assert setting.check(value) == value
+                assert type(setting.check(value)).__name__ == kind
 
 
 def test_a_thousand_million_iterations_are_refused_of_every_attack() -> None:
-    for name, setting in EVERY:
-        if setting.budget:
-            with pytest.raises(
-                ValueError, match=rf"{setting.name} to be a whole number from \d to 100000, got 10{{9}}"
-            ):
-                catalogue()[name].check({setting.name: 10**9})
+    for name, entry in catalogue().items():
+        for setting in entry.settings:
+            if setting.budget:
+                said = rf"{setting.name} to be a whole number from \d to 100000, got 10{{9}}"
+                with named(name), pytest.raises(ValueError, match=said):
+                    entry.check({setting.name: 10**9})
 
 
 def test_settings_that_an_attack_has_not_are_refused_with_those_that_it_has() -> None:

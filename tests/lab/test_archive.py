@@ -72,6 +72,7 @@ def test_a_multi_label_target_and_an_attack_without_steps_survive(
 
 @pytest.mark.parametrize("target", [(3, 1, 4), frozenset({1, 3, 4})])
 def test_several_classes_in_order_or_not_survive(request_for: Callable[..., Request], target: Any) -> None:
+    torch.manual_seed(1)  # some others, as that of 0, read the three classes anyway
     asked, net = request_for(target=target), torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 5)).eval()
     result = run(ddn(net, torch.full((3, 2, 2), 0.5), OneHot(5), target, steps=20))
     request, stored = unpack(pack(asked, result))

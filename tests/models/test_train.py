@@ -319,15 +319,15 @@ def test_settling_takes_the_mean_weights_and_a_new_head_for_them() -> None:
 
 def test_a_head_learns_from_all_that_its_body_sees_and_is_calibrated_without_the_validation_photos() -> None:
     encoding, look = MultiLabel(LABELS), Preprocessing(size=SIDE, crop=1.0)
-    linear = replace(HEADS["scenes-linear"].spec, encoding=encoding, preprocessing=look)
-    recipe = HeadRecipe(spec=linear, data=LABELLED.data, body="scenes", decay=0.1)
+    linear = replace(HEADS["scenes"].spec, encoding=encoding, preprocessing=look)
+    recipe = HeadRecipe(spec=linear, data=LABELLED.data, body="scenes-mlp", decay=0.1)
     data = ImageSet(lit(12, 0), lit(6, 1), {})
     network, held_out = fit_on_body(recipe, data, CPU)
-    stored = safetensors.torch.load_file(WEIGHTS / "scenes.safetensors")
+    stored = safetensors.torch.load_file(WEIGHTS / "scenes-mlp.safetensors")
     for name, value in network.state_dict().items():
         assert name.startswith("classifier.") or torch.equal(value, stored[name].to(value.dtype)), name
 
-    body = load(MODELS["scenes"]).network
+    body = load(MODELS["scenes-mlp"]).network
     body.backbone.classifier = nn.Identity()
     train, validation = (body(images_of(split)) for split in (data.train, data.validation))
     known = torch.from_numpy(data.train.targets)

@@ -110,7 +110,7 @@ def test_the_case_that_is_shown_first_is_where_two_differ_most_and_opens_in_the_
     facts = at.table[0].value
     assert facts.iloc[:, 1].tolist()[:2] == [row["read"], f"{row['l2']:.3f}"]
     at.press("Open DDN in the lab")
-    assert [each.value for each in at.title] == ["Attack lab"]
+    assert at.in_the_lab()
     kept = session_of(at).lasting
     assert (kept.kept["model"], kept.kept["photo"]) == (SIGNS, row["picture_sha256"])
     assert kept.kept["setting-ddn-steps"] == 50

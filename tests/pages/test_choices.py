@@ -16,6 +16,7 @@ from models.cards import ModelSpec
 from models.encodings import MultiLabel, Prediction
 from models.registry import DEFAULT, IMAGENET, MODELS
 from tests.pages.page import PATIENCE, Page
+from ui.shell import cached
 from ui.shell.cached import predict
 
 SIGNS, CODE = "gtsrb-onehot", "cifar10-ecoc16"
@@ -29,7 +30,7 @@ def preset(at: Page, name: str) -> Page:
 
 
 def lit(at: Page) -> set[str]:
-    return {SCENES.encoding.labels[i] for i in at.widget("pills", "Wanted labels").value}
+    return {SCENES.encoding.labels[i] for i, wanted in enumerate(at.asked()) if wanted == 1}
 
 
 def link(at: Page) -> str:
@@ -42,8 +43,9 @@ def sight(spec: ModelSpec, name: str) -> Prediction:
 
 
 @pytest.fixture
-def passes() -> Iterator[list[int]]:
-    """One entry for each forward pass of the default network from now on."""
+def passes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """One entry for each forward pass of the default network from now on, but those of gradients."""
+    monkeypatch.setattr(cached, "gradient", lambda *_: None)
     predict.clear()
     counted: list[int] = []
     network = models().request(DEFAULT).result(PATIENCE).network
@@ -62,7 +64,7 @@ def test_a_preset_sets_the_labels_and_asks_the_network_nothing(passes: list[int]
     for name in list(SCENES.encoding.presets)[:3]:
         wanted = SCENES.encoding.presets[name](now, 0, rng)
         assert lit(preset(at, name)) == {SCENES.encoding.labels[i] for i in np.flatnonzero(wanted)}
-        assert at.says(f"Wanted: **{SCENES.encoding.wish(wanted)}**.")
+        assert at.says(f"→ {SCENES.encoding.wish(wanted)}")
     at.widget("number_input", "k, flips at random").set_value(5).run()
     drawn = [frozenset(lit(preset(at, "Flip k at random"))) for _ in range(3)]
     assert [len(each ^ has) for each in drawn] == [5, 5, 5]
@@ -75,13 +77,12 @@ def test_a_preset_sets_the_labels_and_asks_the_network_nothing(passes: list[int]
 def test_presets_of_a_class() -> None:
     at = Page(model=CODE).settle()
     spec, now = MODELS[CODE], sight(MODELS[CODE], "cat")
-    box = at.widget("selectbox", "Wanted class")
-    proposed = box.value
+    assert at.widget("selectbox", "Wanted class").value == spec.encoding.proposed(now)
     assert not [each for each in at.number_input if each.label == "k, flips at random"]
     preset(at, "Least likely")
     assert at.widget("selectbox", "Wanted class").value == spec.encoding.least_likely(now)
     preset(at, "Runner-up")
-    assert at.widget("selectbox", "Wanted class").value == proposed
+    assert at.widget("selectbox", "Wanted class").value == spec.encoding.runner_up(now)
     drawn = {preset(at, "Random class").widget("selectbox", "Wanted class").value for _ in range(8)}
     assert len(drawn) > 1
     assert int(now.decoded) not in drawn
@@ -99,7 +100,6 @@ def thousand() -> Iterator[ModelSpec]:
 
 def test_a_thousand_labels_are_searched_and_told_in_short(thousand: ModelSpec) -> None:
     at = Page(model=thousand.name, want=["tabby", "espresso"]).settle()
-    assert not at.pills
     box = at.widget("multiselect", "Wanted labels")
     assert [thousand.encoding.labels[i] for i in box.value] == ["tabby", "espresso"]
     at.widget("number_input", "k, flips at random").set_value(500).run()
@@ -122,7 +122,7 @@ def test_of_a_thousand_labels_those_toggled_and_those_chosen_are_constrained(tho
     at.widget("multiselect", "Wanted labels").set_value([*has, new]).run()
     at.widget("multiselect", "Hold only").set_value([absent]).run()
     wanted = f"{encoding.labels[new]}, not {encoding.labels[absent]} (other labels float)"
-    assert at.says(f"Wanted: **{wanted}**.")
+    assert at.says(f"→ {wanted}")
     at.press("Run").settle()
     result = at.shown().result
     assert result is not None
@@ -130,10 +130,10 @@ def test_of_a_thousand_labels_those_toggled_and_those_chosen_are_constrained(tho
     assert [len(step.values) for step in result.steps] == [2] * len(result.steps)
     again = Page(**parse_qs(link(at))).settle()
     assert again.widget("multiselect", "Hold only").value == [absent]
-    assert again.says(f"Wanted: **{wanted}**.")
+    assert again.says(f"→ {wanted}")
     at.widget("checkbox", "Hold the other labels").check().run()
     assert "Hold only" not in [each.label for each in at.multiselect]
-    assert at.says(f"Wanted: **{encoding.wish(encoding.asking([*has, new], now))}**.")
+    assert at.says(f"→ {encoding.wish(encoding.asking([*has, new], now))}")
 
 
 def test_an_address_sets_every_widget_and_the_page_gives_it_back() -> None:
@@ -161,8 +161,8 @@ def test_an_address_sets_every_widget_and_the_page_gives_it_back() -> None:
 def test_labels_that_float_come_back_from_an_address() -> None:
     at = Page(photo="bridge", want="snow", **{"not": "bridge"}).settle()
     assert lit(at) == {"snow"}
-    assert not at.widget("checkbox", "Hold the other labels").value
-    assert at.says("Wanted: **snow, not bridge (other labels float)**.")
+    assert at.labelled("Hold the other labels")
+    assert at.says("→ snow, not bridge (other labels float)")
     assert link(at) == "photo=bridge&want=snow&not=bridge&free=1"
 
 
@@ -179,7 +179,7 @@ def test_an_address_that_asks_for_what_there_is_not_is_explained_until_that_is_d
     (warning,) = at.warning
     for word in ("“../../etc/passwd”", "“unicorn”", "**kappa** is “9”"):
         assert word in warning.value
-    assert at.says("Reads as **cat**")
+    assert at.says("cat → ")
     at.widget("button", "Dismiss").click().run()
     assert not at.warning
     assert link(at) == ""

@@ -94,8 +94,8 @@ def test_2_the_violated_constraints_are_those_of_the_encoding() -> None:
         violated = f"{int((values < 0).sum())} of {len(values)}"
         assert metrics(at) == {"Violated constraints": violated, "Worst margin": f"{float(values.min()):.2f}"}
     at.press("Open this example in the attack lab").loaded()
-    assert at.title[0].value == "Attack lab"
-    assert at.says("Wanted: **snow, cat, tiger**")
+    assert at.in_the_lab()
+    assert at.says("→ snow, cat, tiger")
 
 
 def test_3_the_error_of_the_linear_model_is_that_of_the_network() -> None:
@@ -168,4 +168,4 @@ def test_6_the_rounds_end_at_the_optimum_of_all_constraints() -> None:
     assert at.says(f"{classes - 1} of {classes - 1} constraints covered")
     assert at.says(f"**{classes / network.backward:.0f} times fewer**")
     at.press("Open this example in the attack lab").loaded()
-    assert at.says(f"Wanted: **{FAR}**")
+    assert at.says(f"→ {FAR}")

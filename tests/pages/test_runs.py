@@ -98,8 +98,11 @@ def press(at: Page, key: str) -> Page:
 def reopened(number: int) -> Page:
     """A new session, as after a restart, in which a run has been opened."""
     at = open_page()
-    check(at.button(key=f"open-{number}").click().run(), "Attack lab")
-    return check(at.switch_page(LAB).run(), "Attack lab")  # the simulator would go back to where the button was
+    at.button(key=f"open-{number}").click().run()
+    assert at.intact().in_the_lab()
+    at.switch_page(LAB).run()  # the simulator would go back to where the button was
+    assert at.intact().in_the_lab()
+    return at
 
 
 def played(at: Page) -> list[str]:
@@ -141,6 +144,17 @@ def test_attacks_that_have_ended_are_listed_the_newest_first(attack: Callable[..
     assert missed.startswith("Target missed **stop** (iteration cap). L2 ")
     assert MODELS[SIGNS].title in reached
     assert "UTC" in reached
+    assert at.says("Unlike the run of ")
+    assert at.says(": step 0.05 instead of 0.2, max&#95;iter 1 instead of 200.")
+    at.widget("selectbox", "Show").set_value("Missed").run()
+    assert at.says("1 of 2 runs")
+    assert [each.key for each in at.main.button if each.key.startswith("open")] == ["open-2"]
+    at.widget("text_area", "Note").set_value("too *short*").run()
+    assert [row.note for row in store().rows()] == ["too *short*", ""]
+    at.widget("selectbox", "Show").set_value("All").run()
+    at.widget("text_input", "Search").set_value("TOO").run()
+    press(at, "delete-all")
+    assert [row.id for row in store().rows()] == [1]
 
 
 def test_of_an_attack_that_was_stopped_after_its_first_hit_both_are_said(kept: Store) -> None:
@@ -209,8 +223,8 @@ def test_a_run_on_several_labels_opens_with_its_labels(held: bool, kept: Store) 
     run = ended(AttackRun(Request(DEFAULT, photo.digest, target, Settings.of(max_iter=2)), picture))
     at = reopened(kept.rows()[0].id)
     assert at.shown().request == run.request
-    assert at.widget("checkbox", "Hold the other labels").value is held
-    assert at.widget("button_group", "Wanted labels").value == np.flatnonzero(flipped).tolist()
+    assert at.labelled("Free the other labels" if held else "Hold the other labels")
+    assert at.asked() == target
     assert "Run again" in [each.label for each in at.main.button], "the lab asks for another attack than the one opened"
 
 
@@ -460,5 +474,7 @@ def test_a_long_list_is_shown_in_parts(attack: Callable[..., AttackRun], kept: S
 def test_thumbnails_show_the_original_and_the_attacked_picture(attack: Callable[..., AttackRun], kept: Store) -> None:
     run = attack()
     (row,) = kept.rows()
-    for thumbnail, image in ((row.original, run.result.original), (row.attacked, run.result.image)):
-        np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(thumbnail))), to_picture(image))
+    original, image = run.result.original, run.result.image
+    pictures = (row.original, to_picture(original)), (row.attacked, to_picture(image))
+    for thumbnail, picture in (*pictures, (row.change, perturbation_map(original, image)[0])):
+        np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(thumbnail))), picture)

@@ -42,18 +42,25 @@ class Scene:
     now: Prediction
 
 
-def set_scene(title: str) -> Scene | None:
-    """Choose model and photo in the sidebar. None, with the photo on the page, until the model has spoken."""
+def set_scene(title: str = "") -> Scene | None:
+    """Choose model and photo in the sidebar. None, with the photo on the page, until the model has spoken.
+
+    A page without a ``title`` finds its own in the scene; until then the photo's name is there.
+    """
     with st.sidebar:
         spec = choose_model()
         photo = choose_photo(spec)
     picture = spec.preprocessing(photo.image)
-    st.title(title)
-    st.caption(plain(f"Photo: {photo.name}{strangeness(spec, photo)}"))
+    if title:
+        st.title(title)
+        st.caption(plain(photo_line(spec, photo)))
     now = first_sight(spec, photo.digest, picture)
     if now is not None and np.isfinite(now.logits).all():
         return Scene(spec, photo, picture, now)
-    show(picture, f"{photo.name}, as the network will see it")
+    if not title:
+        headline(photo.name)
+    with st.columns(3)[0]:
+        show(picture, f"{photo.name}, as the network will see it")
     if now is None:
         wait_for(spec)
     else:
@@ -64,11 +71,20 @@ def set_scene(title: str) -> Scene | None:
     return None
 
 
-def strangeness(spec: ModelSpec, photo: Photo) -> str:
-    """What to bear in mind of a photo that is none of the pictures that a network for one kind of them was made for."""
+def headline(text: str, note: str = "") -> None:
+    """A title of the page that leaves room for what is below it."""
+    with st.container(key="headline", gap=None):
+        st.title(plain(text), anchor=False)
+        if note:
+            st.caption(plain(note))
+
+
+def photo_line(spec: ModelSpec, photo: Photo) -> str:
+    """A photo's name, and what to bear in mind of one that a network for one kind of pictures was not made for."""
     if spec.samples == ANY or photo.digest in samples(spec.samples):
-        return ""
-    return f". This network knows one kind of picture, and names something of it whatever it is shown: {spec.summary}"
+        return f"Photo: {photo.name}"
+    strange = f"This network knows one kind of picture, and names something of it whatever it is shown: {spec.summary}"
+    return f"Photo: {photo.name}. {strange}"
 
 
 def first_sight(spec: ModelSpec, digest: str, picture: NDArray[np.uint8]) -> Prediction | None:

@@ -35,15 +35,19 @@ class Moment:
     image: Floats
     seen: Prediction
     step: Step | None
+    gradient: Floats | None = None
+    """(3, H, W) where the target pulls, of the original before an attack."""
 
 
-def moments_of(run: AttackRun | None, original: Floats, now: Prediction) -> list[Moment]:
-    """Every moment of an attack so far that is kept, the original first."""
+def moments_of(
+    run: AttackRun | None, original: Floats, now: Prediction, gradient: Floats | None = None
+) -> list[Moment]:
+    """Every moment of an attack so far that is kept, the original first, with its ``gradient`` if that is known."""
     steps = run.steps if run else ()
     later = [
         Moment(s.number, f"{s.number}: {TITLES[s.phase]}", s.image, Prediction(s.logits, s.decoded), s) for s in steps
     ]
-    return [Moment(0, "0: original", original, now, None), *later]
+    return [Moment(0, "0: original", original, now, None, gradient), *later]
 
 
 def best_update(run: AttackRun | None, moments: list[Moment]) -> int:

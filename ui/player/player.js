@@ -5,6 +5,7 @@ const PACE = { moving: 350, still: 1000 }; // milliseconds an update while playi
 const FLICKER = 600; // milliseconds a picture: below two changes a second
 const REST = 200; // milliseconds after the last key until the page follows
 const ROWS = 60; // of the table, at once
+const BARS = { asked: 6, others: 3 }; // beside the pictures
 const KEPT = 128; // parcels
 const SMALL = 128; // pictures with shorter sides, in pixels, show their pixels
 const PATIENCE = 500; // milliseconds until what has not come is asked for; twice as many until it is asked for again
@@ -51,6 +52,7 @@ class Player {
     this.root = root;
     this.find = (selector) => root.querySelector(selector);
     this.table = new Labels(this.find(".labels"));
+    this.bars = new Bars(this.find(".bars"));
     this.pictures = Object.fromEntries(["original", "attacked", "map"].map((name) => [name, this.picture(name)]));
     this.pictures.over = this.picture("attacked", "over");
     this.stage = this.find(".stage");
@@ -104,7 +106,7 @@ class Player {
     this.live = data.live;
     this.film = data.film.map((moment) => ({ ...moment, ...parcels.get(moment.parcel) }));
     this.set(data);
-    this.table.about(parcels.get(data.labels), this.film);
+    for (const part of [this.table, this.bars]) part.about(parcels.get(data.labels), this.film);
     this.goTo(this.nearest(at));
     if (this.update !== at) this.rest();
   }
@@ -210,11 +212,13 @@ class Player {
     this.show("original", original.picture, `Original photo; reads as ${original.reads}.`);
     this.show("over", original.picture, `Original photo; reads as ${original.reads}.`);
     this.show("attacked", now.picture, `Attacked photo ${moment}; reads as ${now.reads}.`);
-    this.show("map", now.map, `Signed change of brightness ${moment}: ${now.change}.`);
+    const map = now.gradient ? "Gradient of the target" : "Perturbation";
+    this.show("map", now.map, now.gradient ? `${map}: ${now.change}.` : `Signed change of brightness ${moment}: ${now.change}.`);
     this.caption("original", `Original: ${original.reads}`);
-    this.caption("map", `Perturbation: ${now.change}`);
+    this.caption("map", `${map}: ${now.change}`);
     this.caption("attacked", this.compared(original, now));
     this.table.show(now, playing);
+    this.bars.show(now);
   }
 
   compared(original, now) {
@@ -259,6 +263,57 @@ class Player {
   }
 }
 
+// The labels asked for and those that are nearest to their threshold, how sure the network is of each, and the threshold.
+class Bars {
+  constructor(root) {
+    this.find = (selector) => root.querySelector(selector);
+  }
+
+  about(labels, film) {
+    const [original, last] = [film[0], film.at(-1)];
+    const changed = changes(labels, original);
+    const all = labels.names.map((_, i) => i);
+    const near = (i) => Math.min(...[original, last].map(({ clearances }) => clearances[i] ?? Infinity));
+    const asked = all
+      .filter((i) => (changed.includes(true) ? changed[i] : labels.wanted[i] === 1))
+      .sort((a, b) => labels.wanted[b] - labels.wanted[a])
+      .slice(0, BARS.asked);
+    const others = all.filter((i) => !asked.includes(i)).sort((a, b) => near(a) - near(b)).slice(0, BARS.others);
+    this.labels = labels;
+    this.full = labels.threshold === null ? Math.max(...film.flatMap(({ sure }) => sure)) || 1 : 1;
+    this.rows = [...asked, ...others].map((i) => ({ i, ...this.row(i, asked.includes(i), original.sure[i] / this.full) }));
+    this.find("ul").replaceChildren(...this.rows.map((row) => row.line));
+    this.find(".rule").textContent =
+      labels.threshold === null
+        ? `${labels.sureness}. The line is the largest of those not wanted: what is wanted is read beyond it.`
+        : `${labels.sureness}. A label is read where its bar crosses the line, at ${100 * labels.threshold}%.`;
+  }
+
+  row(i, asked, before) {
+    const [line, gauge] = [make("li", asked ? "asked" : ""), make("span", "gauge")];
+    const [level, mark, threshold] = [make("i"), make("b"), make("u")];
+    const [percent, outcome] = [make("span", "percent"), make("span", "outcome")];
+    gauge.setAttribute("aria-hidden", "true");
+    mark.style.left = `${100 * before}%`;
+    gauge.append(level, mark, threshold);
+    const sign = asked ? (this.labels.wanted[i] === 1 ? "+ " : "− ") : "";
+    line.append(Object.assign(make("span", "name"), { textContent: sign + this.labels.names[i] }), gauge, percent, outcome);
+    return { line, level, threshold, percent, outcome };
+  }
+
+  show({ sure, outcomes, clearances }) {
+    const { labels, full } = this;
+    const line = labels.threshold ?? Math.max(...sure.filter((_, i) => labels.wanted[i] !== 1));
+    for (const row of this.rows) {
+      row.level.style.width = `${(100 * sure[row.i]) / full}%`;
+      row.threshold.style.left = `${(100 * line) / full}%`;
+      row.line.classList.toggle("wrong", clearances[row.i] < 0);
+      row.percent.textContent = percentage(sure[row.i]);
+      row.outcome.textContent = labels.outcomes[outcomes[row.i]];
+    }
+  }
+}
+
 class Labels {
   constructor(root) {
     this.find = (selector) => root.querySelector(selector);
@@ -272,7 +327,7 @@ class Labels {
     this.labels = labels;
     this.original = film[0];
     this.likely = film[0].sure.map((sure, i) => Math.max(sure, film.at(-1).sure[i]));
-    this.changes = labels.wanted.map((wanted, i) => wanted >= 0 && wanted !== +film[0].now.includes(i));
+    this.changes = changes(labels, film[0]);
     this.find("thead .score").textContent = labels.score;
     this.rows = null;
   }
@@ -310,7 +365,6 @@ class Labels {
   }
 
   row(i) {
-    const make = (tag, kind = "") => Object.assign(document.createElement(tag), { className: kind });
     const line = make("tr", this.changes[i] ? "asked" : "");
     const cells = ["", "", "number", "number", "sure", ""].map((kind) => make("td", kind));
     const [now, wanted, score, margin, sure, outcome] = cells;
@@ -331,9 +385,22 @@ class Labels {
     row.score.textContent = rounded(scores[i]);
     row.margin.textContent = rounded(clearances[i]);
     row.level.style.width = `${100 * sure[i]}%`;
-    row.percent.textContent = sure[i] === null ? "–" : `${(100 * sure[i]).toFixed(1)}%`;
+    row.percent.textContent = percentage(sure[i]);
     row.outcome.textContent = this.labels.outcomes[outcomes[i]];
   }
+}
+
+// Of each label, whether the target asks for something else than the original has.
+function changes(labels, original) {
+  return labels.wanted.map((wanted, i) => wanted >= 0 && wanted !== +original.now.includes(i));
+}
+
+function make(tag, kind = "") {
+  return Object.assign(document.createElement(tag), { className: kind });
+}
+
+function percentage(sure) {
+  return sure === null ? "–" : `${(100 * sure).toFixed(1)}%`;
 }
 
 function rounded(value) {

@@ -168,20 +168,25 @@ def choose(moments: Iterable[int], must: set[int], known: set[int], room: int) -
 def parcel_of(encoding: Encoding, target: Target, original: Moment, moment: Moment) -> dict[str, Any]:
     """What the player shows of one moment, fit for JSON.
 
-    ``picture`` and ``map`` are PNGs as data URLs; ``change`` names the map's gain, ``reads`` what the decoder says.
+    ``picture`` and ``map`` are PNGs as data URLs; ``gradient`` says whether the map is one of the target's gradient,
+    ``change`` names its gain and colours, ``reads`` what the decoder says.
     For each label, in order: the encoding's ``scores`` and ``clearances`` to 4 digits, its confidences ``sure`` to 3
     decimals, null where they are not finite; ``outcomes`` as letters of OUTCOMES; ``ranks``, null unless the target is
     about them; and ``now``, the labels that are there.
     """
     before, after = reduced(original.image), reduced(moment.image)
-    amount, gain = signed_change(before, after)
+    if moment.gradient is None:
+        amount, gain = signed_change(before, after)
+    else:
+        amount, gain = signed_change(np.zeros_like(before), reduced(moment.gradient))
     z, wanted = moment.seen.logits, encoding.wishes(target)
     there, there_before = (encoding.placed(seen.decoded, target) for seen in (moment.seen, original.seen))
     ranks = encoding.ranks(z, target)
     return {
         "picture": data_url(Image.fromarray(to_picture(after)), FAST),
         "map": data_url(_shaded(amount), FAST),
-        "change": "none yet" if moment.step is None else f"× {gain:.0f}, blue darker, orange brighter",
+        "gradient": moment.gradient is not None,
+        "change": _change(moment, gain),
         "reads": encoding.names(moment.seen.decoded),
         "l2": f"{moment.step.l2 if moment.step else 0:.3f}",
         "scores": _short(encoding.scores(z)),
@@ -193,6 +198,13 @@ def parcel_of(encoding: Encoding, target: Target, original: Moment, moment: Mome
             _outcome(*each, encoding.several) for each in zip(there_before, there, wanted, strict=True)
         ),
     }
+
+
+def _change(moment: Moment, gain: float) -> str:
+    """What the map shows, beside that it is one."""
+    if moment.gradient is not None:
+        return "blue pulls darker, orange brighter"
+    return f"× {gain:.0f}, blue darker, orange brighter" if moment.step else "none yet"
 
 
 def _outcome(before: bool, now: bool, wanted: int, several: bool) -> str:
@@ -234,6 +246,8 @@ def _labels(encoding: Encoding, target: Target) -> dict[str, Any]:
             if word not in encoding.wanting.values()
         },
         "score": encoding.score,
+        "threshold": encoding.threshold,
+        "sureness": encoding.sureness.capitalize(),
         "outcomes": OUTCOMES,
     }
 

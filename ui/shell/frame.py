@@ -14,17 +14,30 @@ STYLE = """<style>
 [data-testid="stBaseButton-primary"]:hover {background: #094d8c; border-color: #094d8c}
 [data-testid="stMultiSelectTagsContainer"] [data-tag] {background-color: #0b5fad}
 [data-testid="stMarkdownContainer"] .katex-display.katex-display {overflow: visible}
-[data-testid="stMainBlockContainer"] {padding-top: 4.25rem}
-[class*="st-key-photo-"] button {padding-inline: 0.25rem}
+[data-testid="stMainBlockContainer"] {padding: 4.25rem clamp(1rem, 2.5vw, 5rem) 2rem}
+.st-key-headline h1 {padding: 0; font-size: 2rem; overflow-wrap: anywhere}
+.st-key-transport [data-testid="stAlertContainer"] {padding: 0.25rem 0.75rem}
+.st-key-transport :is(button, [data-testid="stPageLink"] a) {min-height: 2.25rem; margin: 0; padding: 0 0.625rem}
+.st-key-transport :is([data-testid="stButton"], [data-testid="stPageLink"]) p {font-size: 0.9375rem}
+@media (max-width: 1100px) {.st-key-transport button :has(> [data-testid="stIconMaterial"]) {display: none}}
+.st-key-player {margin-top: -0.5rem}
+[class*="st-key-shot-"] {position: relative; padding: 4px 4px 1.625rem}
+[class*="st-key-photo-"] {position: absolute; inset: 0; width: 100%}
+[class*="st-key-photo-"] :is([data-testid="stButton"], button) {height: 100%}
+[class*="st-key-photo-"] button {align-items: end; padding: 0; border: 3px solid transparent}
+[class*="st-key-photo-"] button:is(*, :hover, :active) {color: inherit; background: none}
+[class*="st-key-photo-"] button:hover {border-color: currentColor}
+[class*="st-key-photo-"] button[data-testid="stBaseButton-primary"] {border-color: #2f7ed8}
+[class*="st-key-photo-"] p {font-size: 0.8125rem; white-space: nowrap}
 .st-key-tab-token {display: none}
 :is([data-testid="stTopNavLink"], [data-testid="stSidebarNavLink"]):focus-visible {outline: 2px solid}
 .js-plotly-plot text:is([class$="title"], .legendtext, .annotation-text),
 .js-plotly-plot :is(.xtick, .ytick, .cbaxis) text {fill: currentColor !important}
 </style>"""
 """White text needs a darker blue than the dark theme's; formulas, which fit, would scroll by a pixel or two. Axes of
-charts have a contrast of 3.7 in Streamlit's grey. Projectors have no room for Streamlit's six lines above a title, nor
-the button under a small photo for its margins. A link of the navigation that has the keyboard would be a shade darker
-than the page, which nobody sees."""
+charts have a contrast of 3.7 in Streamlit's grey. Projectors have no room for Streamlit's six lines above a title. The
+button of a photo in the gallery lies over it, and has its name below. A link of the navigation that has the keyboard
+would be a shade darker than the page, which nobody sees."""
 
 
 _name_on_leaving = st.components.v2.component(

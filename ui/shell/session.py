@@ -193,7 +193,6 @@ def prefer(choice: Request | Choice) -> None:
         **setting_widgets(choice.settings),
         "model": choice.model,
         "photo": choice.photo,
-        "held": not floating,
         "held-of-many": target is not None and not floating,
         "native": choice.canvas.native,
         "part": region is not None,

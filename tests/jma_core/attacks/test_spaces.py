@@ -67,7 +67,7 @@ FORMS = {
 def test_the_forms_of_cw_come_near_the_optimum_and_never_beat_it(form: str, seed: int) -> None:
     kind, attack = FORMS[form]
     it = gentle(NETWORKS[kind](seed))
-    result = it.attacked(attack, steps=200, searches=9)
+    result = it.attacked(attack, steps=100, searches=6)
     assert result.success
     assert it.l2 * (1 - 1e-6) <= result.distortion.l2 <= 1.1 * it.l2
 
@@ -81,7 +81,7 @@ def all_bits(it: Linear) -> Linear:
 def test_the_ecoc_attack_needs_no_more_than_all_bits(seed: int) -> None:
     """The decoder may be content with fewer, so that it may well be nearer than the nearest image with all of them."""
     it = codewords(seed)
-    result = it.attacked(ecoc, steps=200, searches=9)
+    result = it.attacked(ecoc, steps=100, searches=6)
     assert result.success
     assert it.l2 <= result.distortion.l2 <= 1.1 * all_bits(it).l2
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from copy import deepcopy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from jma_core import run
 from lab.photos.samples import samples
 from lab.pictures import to_picture
 from lab.request import OFFERED, Canvas, Request, Settings
-from lab.runs.launch import as_file, launch, mask, pool
+from lab.runs.launch import as_file, attacked, gradient, launch, mask, pool
 from models.loaders import LoadedModel, load, to_tensor
 from models.photos import Preprocessing
 from models.registry import ASSETS, MODELS
@@ -38,8 +40,36 @@ def seen(model: LoadedModel, picture: np.ndarray) -> int:
         return int(model.network(to_tensor(picture)[None]).argmax())
 
 
-@pytest.mark.parametrize("attack", ["lazy", "boxed", "refined"])
-@pytest.mark.parametrize("canvas", CANVASES, ids=str)
+@pytest.mark.parametrize("canvas", [CANVASES[0], CANVASES[-1]], ids=["all", "a part at its own size"])
+def test_the_gradient_of_a_target_leads_towards_it(signs: LoadedModel, photo: Image.Image, canvas: Canvas) -> None:
+    """By differences of the target's log-likelihood -log(1 + exp(z_i - z_t)), summed over all others i."""
+    picture = np.asarray(photo) if canvas.native else signs.spec.preprocessing(photo)
+    request, size = Request(signs.spec.name, "", 14, Settings(), canvas), picture.shape[1::-1]
+    uphill, x = torch.from_numpy(gradient(request, signs, picture)).double(), to_tensor(picture).double()
+    network = deepcopy(attacked(request, signs, size)).double()
+    free = mask(request, size)
+    assert free is None or not uphill[:, ~free].any()
+
+    def likelihood(image: torch.Tensor) -> float:
+        with torch.no_grad():
+            z = network(image[None])[0]
+        return float(-torch.log1p(torch.exp(z - z[14])).sum() + np.log(2))
+
+    length = 1e-5
+    ahead, behind = (likelihood(x + sign * length * uphill / uphill.norm()) for sign in (1, -1))
+    assert (ahead - behind) / (2 * length) == pytest.approx(float(uphill.norm()), rel=1e-3)
+
+
+def in_full(attack: str) -> list[Any]:
+    """It on every canvas: on the last, which is the hardest, always."""
+    return [pytest.param(attack, canvas, marks=pytest.mark.slow) for canvas in CANVASES[:-1]] + [(attack, CANVASES[-1])]
+
+
+@pytest.mark.parametrize(
+    ("attack", "canvas"),
+    [*(("lazy", canvas) for canvas in CANVASES), *in_full("boxed"), *in_full("refined")],
+    ids=str,
+)
 def test_an_attack_ends_as_a_file_that_is_read_as_wanted(
     signs: LoadedModel, photo: Image.Image, canvas: Canvas, attack: str
 ) -> None:
@@ -63,7 +93,11 @@ def test_an_attack_ends_as_a_file_that_is_read_as_wanted(
     assert allowed is None or not changed[~allowed.numpy()].any()
 
 
-@pytest.mark.parametrize("canvas", CANVASES, ids=str)
+@pytest.mark.parametrize(
+    "canvas",
+    [CANVASES[0], *(pytest.param(canvas, marks=pytest.mark.slow) for canvas in CANVASES[1:-1]), CANVASES[-1]],
+    ids=str,
+)
 def test_the_pool_of_an_attack_that_needs_one_are_the_sample_photos(
     signs: LoadedModel, photo: Image.Image, canvas: Canvas
 ) -> None:

@@ -59,7 +59,8 @@ def captions(at: Page) -> list[str]:
     """What the player is to write below its three pictures."""
     data, shown = sent(at), moment(at)
     original = data["parcels"][data["film"][0]["parcel"]]["reads"]
-    return [f"Original: {original}", f"Attacked: {shown['reads']}", f"Perturbation: {shown['change']}"]
+    map_of = "Gradient of the target" if shown["gradient"] else "Perturbation"
+    return [f"Original: {original}", f"Attacked: {shown['reads']}", f"{map_of}: {shown['change']}"]
 
 
 # --- what the networks say, asked without the app

@@ -18,16 +18,16 @@ def test_the_first_paint_shows_a_finished_attack_and_needs_no_torch(first_paint:
     page = first_paint["attack_lab"]
     assert page["heavy"] == []
     assert page["exceptions"] == []
-    assert page["titles"] == ["Attack lab"]
     _, _, wanted = swap(DEFAULT, seen(DEFAULT, "cat"))
     before = words(reading(DEFAULT, seen(DEFAULT, "cat")))
+    assert page["titles"] == [f"{before} → {words(wanted)}"]
     first, *_, last = (page["player"]["parcels"][each["parcel"]] for each in page["player"]["film"])
     assert (first["reads"], last["reads"]) == (before, words(wanted))
     assert page["player"]["shown"] == page["player"]["film"][-1]["update"]
     assert last["change"].startswith("×")
     assert page["success"][0].startswith(f"The result reads as **{words(wanted)}**")
     assert page["downloads"] == 1  # what holds the picture in 8 bits waits for the network
-    assert page["enabled"] == ["Run again", "Reset"]
+    assert page["enabled"] == ["Run again", "Reset", "Go closer"]
     assert any(WAITING.search(info) for info in page["info"])
 
 
@@ -72,6 +72,6 @@ def test_everything_survives_a_change_of_page_and_a_run_goes_on_meanwhile(lab: P
     assert MODELS[ONE_HOT].encoding.labels[lab.widget("selectbox", "Wanted class").value] == "cup"
     assert lab.widget("number_input", "Step length ε").value == 0.5
     assert lab.widget("slider", "Margin κ").value == 1.0
-    assert lab.says("Reads as **espresso**. Wanted: **cup**.")
+    assert lab.says("espresso → cup")
     assert lab.shown() is attack
     check_success(lab)

@@ -6,6 +6,7 @@ import io
 import json
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 from jma_core.attacks.trail import Attack
+from lab.request import Settings
 from lab.runs import launch
 from lab.runs.pool import models
 from models.registry import DEFAULT, MODELS
@@ -76,7 +78,7 @@ def measures(at: Page) -> dict[str, str]:
 
 def test_an_attack_goes_step_by_step_then_to_its_end_and_back_to_the_original(imagenet: Page) -> None:
     lab = choose(imagenet, "Persian cat")
-    assert lab.says("Reads as **tiger cat**. Wanted: **Persian cat**.")
+    assert lab.says("tiger cat → Persian cat")
     assert lab.says("Step makes one update")
     assert captions(lab)[:2] == ["Original: tiger cat", "Attacked: tiger cat"]
     assert enabled(lab) == {"Step", "Run"}
@@ -95,12 +97,12 @@ def test_an_attack_goes_step_by_step_then_to_its_end_and_back_to_the_original(im
     assert result.success
     assert lab.success[0].value.startswith("The result reads as **Persian cat**")
     assert captions(lab)[:2] == ["Original: tiger cat", "Attacked: Persian cat"]
-    assert enabled(lab) == {"Run again", "Reset"}
+    assert enabled(lab) == {"Run again", "Reset", "Go closer"}
     assert 0 < np.abs(result.image - result.original).max() <= 1
     assert measures(lab)["L2"] == f"{result.distortion.l2:.3f}"
     lab.press("Reset")
     assert captions(lab)[:2] == ["Original: tiger cat", "Attacked: tiger cat"]
-    assert captions(lab)[2] == "Perturbation: none yet"
+    assert captions(lab)[2].startswith("Gradient of the target: ")
     assert measures(lab)["PSNR"] == "∞ dB"
     assert not lab.get("download_button")
     assert enabled(lab) == {"Step", "Run"}
@@ -152,7 +154,7 @@ def test_reset_ends_a_running_attack_and_shows_the_original(slow: Page) -> None:
     assert attack not in lab.attacks().values()
     assert came_true(PATIENCE, lambda: not attack.busy)
     assert len(attack.steps) < 30
-    assert captions(lab.run())[2] == "Perturbation: none yet"
+    assert captions(lab.run())[2].startswith("Gradient of the target: ")
     assert enabled(lab) == {"Step", "Run"}
 
 
@@ -178,7 +180,7 @@ def test_the_page_follows_the_player_to_each_update(lab: Page) -> None:
 
 def test_where_the_player_was_does_not_matter_to_another_attack(lab: Page) -> None:
     go_to(lab, 1)
-    lab.press("birds").settle()
+    lab.press("people").settle()
     assert measures(lab)["L2"] == "0.000"
     lab.press("Run").settle()
     result = check_success(lab)
@@ -198,10 +200,19 @@ def test_what_was_sent_is_not_sent_again_unless_the_browser_asks(lab: Page) -> N
 def test_an_attack_that_misses_its_target_says_so_and_offers_no_files(lab: Page) -> None:
     lab.widget("number_input", "Most iterations").set_value(1).run()
     lab.press("Run").settle()
-    assert [warning.value for warning in lab.warning] == ["The target was not reached in 1 iterations."]
+    (warning,) = lab.warning
+    assert warning.value.startswith("The target was not reached in 1 iterations. The image that came closest is not ")
+    assert "it violates " in warning.value
     assert not lab.success
     assert not lab.get("download_button")
-    assert enabled(lab) == {"Run again", "Reset"}
+    tries = enabled(lab) - {"Run again", "Reset"}
+    assert {"Free the other labels", "Take steps of 0.5"} < tries
+    assert len(tries) == 4
+    before = lab.shown().request
+    lab.labelled("Take steps of 0.5").click().run()
+    lab.settle()
+    assert lab.shown().request == replace(before, settings=Settings.of(max_iter=1, step=0.5))
+    assert lab.widget("number_input", "Step length ε").value == 0.5
 
 
 def test_while_one_attack_runs_no_other_can_be_begun(slow: Page) -> None:
@@ -212,7 +223,7 @@ def test_while_one_attack_runs_no_other_can_be_begun(slow: Page) -> None:
     assert lab.says("Another attack of yours is not done: give&#95;way.png towards stop. Running: iteration")
     assert enabled(lab) == {"Stop it", "Show it"}
     lab.press("Show it")
-    assert lab.says("Wanted: **stop**.")
+    assert lab.says("→ stop")
     lab.press("Stop").settle()
     assert {"Step", "Run"} <= enabled(choose(lab, "no entry"))
 
@@ -265,7 +276,7 @@ def test_an_attack_on_an_upload_can_be_stopped_and_shown_from_the_next_upload(sl
     lab.file_uploader[0].set_value(("other.png", noise(2), "image/png")).run()
     assert lab.says("Another attack of yours is not done: noise-1.png towards stop.")
     lab.press("Show it")
-    assert lab.says("Wanted: **stop**.")
+    assert lab.says("→ stop")
     lab.press("Stop")
     lab.settle()
     assert not first.busy

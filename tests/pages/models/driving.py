@@ -31,7 +31,7 @@ def open_page() -> Page:
 def open_in_lab(at: Page, name: str) -> Page:
     """Press a model's button; the lab has to open with it."""
     at.button(key=f"open-{name}").click().run()
-    assert [title.value for title in at.title] == ["Attack lab"]
+    assert at.in_the_lab()
     assert at.widget("selectbox", "Model").value == name
     at.switch_page(LAB).run()  # the simulator would go back to the page where the button was
     assert at.widget("selectbox", "Model").value == name

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from math import isqrt
 from typing import Any
 
@@ -107,7 +108,15 @@ def test_the_original_has_a_neutral_map_and_no_change(attack: tuple[Any, ...]) -
     encoding, target, moments, _ = attack
     parcel = parcel_of(encoding, target, moments[0], moments[0])
     assert (np.asarray(decoded(parcel["map"]).convert("RGB")) == MIDDLE).all()
-    assert (parcel["change"], parcel["l2"]) == ("none yet", "0.000")
+    assert (parcel["gradient"], parcel["change"], parcel["l2"]) == (False, "none yet", "0.000")
+    uphill = np.zeros_like(moments[0].image)
+    uphill[:, :2], uphill[:, -2:] = 3, -3
+    pulled = parcel_of(encoding, target, moments[0], replace(moments[0], gradient=uphill))
+    shown = np.asarray(decoded(pulled["map"]).convert("RGB"))
+    assert (shown[0] == ORANGE).all()
+    assert (shown[-1] == BLUE).all()
+    assert (shown[len(shown) // 2] == MIDDLE).all()
+    assert (pulled["gradient"], pulled["change"]) == (True, "blue pulls darker, orange brighter")
 
 
 def test_what_is_read_its_confidence_and_the_distance_are_those_of_the_step(attack: tuple[Any, ...]) -> None:
