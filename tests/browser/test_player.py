@@ -189,10 +189,10 @@ def test_bars_states_and_what_pictures_say_follow_each_update(player: Player) ->
     for alt in (
         "Original photo; reads as class 1.",
         f"Attacked photo after update 1 of {UPDATES}; reads as class 1.",
-        f"Signed change of brightness after update 1 of {UPDATES}: ×",
+        re.compile(f"Perturbation: × .*, after update 1 of {UPDATES}"),
     ):
         expect(player.page.get_by_role("img", name=alt)).to_be_visible()
-    picture = player.page.get_by_role("figure").filter(has_text="Original:").locator("img")
+    picture = player.page.get_by_role("figure").filter(has_text="Original:").locator("canvas")
     expect(picture).to_have_css("image-rendering", "pixelated")
     box = picture.bounding_box()
     assert box is not None

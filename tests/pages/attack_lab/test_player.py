@@ -78,7 +78,7 @@ def test_an_attack_goes_step_by_step_then_to_its_end_and_back_to_the_original(im
     lab = choose(imagenet, "Persian cat")
     assert lab.says("tiger cat → Persian cat")
     assert lab.says("Step makes one update")
-    assert captions(lab)[:2] == ["Original: tiger cat", "Attacked: tiger cat"]
+    assert captions(lab) == ["Original: tiger cat", "Attacked: tiger cat"]
     assert enabled(lab) == {"Step", "Run"}
     for number in (1, 2):
         lab.press("Step").settle()
@@ -94,13 +94,13 @@ def test_an_attack_goes_step_by_step_then_to_its_end_and_back_to_the_original(im
     assert result is not None
     assert result.success
     assert lab.success[0].value.startswith("The result reads as **Persian cat**")
-    assert captions(lab)[:2] == ["Original: tiger cat", "Attacked: Persian cat"]
+    assert captions(lab) == ["Original: tiger cat", "Attacked: Persian cat"]
     assert enabled(lab) == {"Run again", "Reset"}
     assert 0 < np.abs(result.image - result.original).max() <= 1
     assert measures(lab)["L2"] == f"{result.distortion.l2:.3f}"
     lab.press("Reset")
-    assert captions(lab)[:2] == ["Original: tiger cat", "Attacked: tiger cat"]
-    assert captions(lab)[2].startswith("Gradient of the target: ")
+    assert captions(lab) == ["Original: tiger cat", "Attacked: tiger cat"]
+    assert (moment(lab)["change"] is None) < (moment(lab)["gradient"] is None)
     assert measures(lab)["PSNR"] == "∞ dB"
     assert not lab.get("download_button")
     assert enabled(lab) == {"Step", "Run"}
@@ -152,7 +152,7 @@ def test_reset_ends_a_running_attack_and_shows_the_original(slow: Page) -> None:
     assert attack not in lab.attacks().values()
     assert came_true(PATIENCE, lambda: not attack.busy)
     assert len(attack.steps) < 30
-    assert captions(lab.run())[2].startswith("Gradient of the target: ")
+    assert moment(lab.run())["change"] is None
     assert enabled(lab) == {"Step", "Run"}
 
 
@@ -164,7 +164,7 @@ def test_the_page_follows_the_player_to_each_update(lab: Page) -> None:
     assert len(film) >= 3
     go_to(lab, 0)
     before = words(reading(DEFAULT, seen(DEFAULT, "cat")))
-    assert captions(lab)[:2] == [f"Original: {before}", f"Attacked: {before}"]
+    assert captions(lab) == [f"Original: {before}", f"Attacked: {before}"]
     assert measures(lab)["L2"] == "0.000"
     for number, step in enumerate(steps[:3], start=1):
         go_to(lab, number)

@@ -135,7 +135,7 @@ def test_one_click_attacks_the_first_photo_of_a_model(name: str, lab: Page) -> N
     assert picture.shape == (spec.preprocessing.size,) * 2 + (3,)
     before = words(reading(name, picture))
     assert lab.says(f"{before} → ")
-    assert captions(lab)[:2] == [f"Original: {before}", f"Attacked: {before}"]
+    assert captions(lab) == [f"Original: {before}", f"Attacked: {before}"]
     lab.press("Run").settle()
     result = check_success(lab)
     np.testing.assert_array_equal(result.original, picture.transpose(2, 0, 1).astype(np.float32) / 255)
