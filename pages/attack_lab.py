@@ -79,6 +79,7 @@ def laboratory(
     moment = play(spec.encoding, request.target, run, every, moments.best_update(run, every))
     st.subheader(measured(run, moment))
     moments.metrics(every[0], moment)
+    moments.frequencies(every[0], moment)
     if run and run.steps:
         moments.charts(spec.encoding, request.target, now.logits, run.trace, run.steps, moment.update)
         st.subheader("What happened")
