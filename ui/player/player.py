@@ -175,8 +175,9 @@ def parcel_of(encoding: Encoding, target: Target, original: Moment, moment: Mome
     decimals, null where they are not finite; ``outcomes`` as letters of OUTCOMES; ``ranks``, null unless the target is
     about them; and ``now``, the labels that are there.
     """
-    pulled = moment.gradient is not None
-    before, after = (np.zeros_like(original.image), moment.gradient) if pulled else (original.image, moment.image)
+    before, after, pulled = original.image, moment.image, moment.gradient is not None
+    if moment.gradient is not None:
+        before, after = np.zeros_like(before), moment.gradient
     drawn = change(before, after) if (before != after).any() else None
     z, wanted = moment.seen.logits, encoding.wishes(target)
     there, there_before = (encoding.placed(seen.decoded, target) for seen in (moment.seen, original.seen))

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from math import isqrt
 from typing import Any
 
@@ -94,7 +95,18 @@ def test_a_moment_is_sent_as_its_change_with_its_own_gain_and_the_original_as_no
     assert parcel["change"] == change(first.image, moment.image)
     assert parcel["gain"] == signed_change(first.image, moment.image)[1]
     parcel = parcel_of(encoding, target, first, first)
-    assert (parcel["change"], parcel["gain"], parcel["l2"]) == (None, None, "0.000")
+    assert (parcel["change"], parcel["gradient"], parcel["gain"], parcel["l2"]) == (None, None, None, "0.000")
+
+
+def test_before_an_attack_the_target_s_gradient_is_sent_at_a_gain_of_its_own(attack: tuple[Any, ...]) -> None:
+    encoding, target, (first, *_), _ = attack
+    pull = np.random.default_rng(0).normal(0, 1e-5, first.image.shape)
+    pulled = replace(first, gradient=pull)
+    parcel = parcel_of(encoding, target, pulled, pulled)
+    nothing = np.zeros_like(pull)
+    assert (parcel["change"], parcel["gradient"]) == (None, change(nothing, pull))
+    assert parcel["gain"] == signed_change(nothing, pull)[1]
+    assert Film().data(encoding, target, [pulled], 0, live=False, ended=False)[0]["gain"] == 1
 
 
 def test_one_gain_shows_no_update_stronger_than_its_own_would(attack: tuple[Any, ...]) -> None:
