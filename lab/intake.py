@@ -8,7 +8,7 @@ import numpy as np
 
 from lab.archive import OtherVersion, unpack_comparison
 from lab.comparison import MOST, Contender, margins, table, verdict
-from lab.request import MAX_KAPPA, MAX_SECONDS
+from lab.request import MAX_KAPPA, MAX_SECONDS, PERIODS
 from models.cards import ModelSpec
 
 MOST_BYTES = 100 * 2**20
@@ -59,6 +59,8 @@ def _can_be_asked(spec: ModelSpec, contenders: Sequence[Contender]) -> bool:
         and 1 <= asked.settings.max_seconds <= MAX_SECONDS
         and 0 <= left < right <= 1
         and 0 <= top < bottom <= 1
+        and asked.canvas.period in PERIODS
+        and not any(each.request.refused for each in contenders)
     )
 
 
