@@ -36,7 +36,7 @@ from models.registry import DEFAULT, unavailable
 from ui.brush.brush import paint
 from ui.parts.pictures import show, show_small
 from ui.shell.session import (
-    ALL_OF_IT,
+    EVERYWHERE,
     PAINTED,
     RECTANGLE,
     form_key,
@@ -296,10 +296,10 @@ def choose_canvas(spec: ModelSpec, photo: Photo) -> tuple[Canvas, NDArray[np.uin
             sized, note = shrunk(photo.image)
             picture = np.asarray(sized)
             st.caption(note or f"{sized.width} x {sized.height} pixels.")
-        part = keep("part", ALL_OF_IT)
+        part = keep("part", EVERYWHERE)
         shape = st.segmented_control(
             "Which pixels",
-            [ALL_OF_IT, RECTANGLE, PAINTED],
+            [EVERYWHERE, RECTANGLE, PAINTED],
             default=kept(part),
             key=part,
             required=True,

@@ -130,6 +130,7 @@ class Player {
     }
     this.colours = data.colours;
     this.ink.propose(data.gain);
+    this.ink.slider.disabled = this.film.length === 1; // there is no perturbation yet
     this.lens.fit(original.size);
     this.root.querySelectorAll("section").forEach((part) => (part.hidden = false));
     this.find(".player .note").textContent = [data.note, STILL.matches ? STILLNESS : ""].join(" ");

@@ -26,7 +26,7 @@ KEY = "session"
 """Of the session in Streamlit's state, which has the values of widgets beside it."""
 MAX_RUNS = 8
 """Attacks that a session keeps open; the oldest goes first."""
-ALL_OF_IT, RECTANGLE, PAINTED = "All of it", "A rectangle", "Painted"
+EVERYWHERE, RECTANGLE, PAINTED = "All", "Rectangle", "Painted"
 """What of a picture may change."""
 
 Kept = TypeVar("Kept")
@@ -197,7 +197,7 @@ def prefer(choice: Request | Choice) -> None:
         "held": not floating,
         "held-of-many": target is not None and not floating,
         "native": canvas.native,
-        "part": PAINTED if canvas.painted else RECTANGLE if canvas.region else ALL_OF_IT,
+        "part": PAINTED if canvas.painted else RECTANGLE if canvas.region else EVERYWHERE,
         "period": canvas.period,
     }
     if canvas.region:

@@ -100,7 +100,8 @@ def test_an_attack_goes_step_by_step_then_to_its_end_and_back_to_the_original(im
     assert measures(lab)["L2"] == f"{result.distortion.l2:.3f}"
     lab.press("Reset")
     assert captions(lab) == ["Original: tiger cat", "Attacked: tiger cat"]
-    assert (moment(lab)["change"] is None) < (moment(lab)["gradient"] is None)
+    assert moment(lab)["change"] is None
+    assert moment(lab)["gradient"]["scale"] > 0
     assert measures(lab)["PSNR"] == "∞ dB"
     assert not lab.get("download_button")
     assert enabled(lab) == {"Step", "Run"}

@@ -208,7 +208,7 @@ def test_labels_that_are_not_held_float(lab: Page) -> None:
 def test_a_photo_is_attacked_at_its_own_size_and_in_a_part_only(signs: Page) -> None:
     lab = signs
     lab.widget("checkbox", "Attack the photo at its own size").check().run()
-    lab.widget("segmented_control", "Which pixels").set_value("A rectangle").run()
+    lab.widget("segmented_control", "Which pixels").set_value("Rectangle").run()
     lab.press("Run").settle()
     attack, photo = lab.shown(), next(iter(samples(MODELS[SIGNS].samples).values()))
     assert attack.request.canvas == Canvas(native=True, region=(0.25, 0.25, 0.75, 0.75))
@@ -226,13 +226,13 @@ def test_a_photo_is_attacked_at_its_own_size_and_in_a_part_only(signs: Page) -> 
 
 
 def test_an_empty_part_is_refused(signs: Page) -> None:
-    signs.widget("segmented_control", "Which pixels").set_value("A rectangle").run()
+    signs.widget("segmented_control", "Which pixels").set_value("Rectangle").run()
     signs.widget("slider", "From left to right").set_value((50, 50)).run()
     assert signs.says("This part is empty")
 
 
 def test_a_part_that_is_all_of_the_picture_is_the_whole_picture(signs: Page) -> None:
-    signs.widget("segmented_control", "Which pixels").set_value("A rectangle").run()
+    signs.widget("segmented_control", "Which pixels").set_value("Rectangle").run()
     for side in ("From left to right", "From top to bottom"):
         signs.widget("slider", side).set_value((0, 100)).run()
     signs.press("Step").settle()
