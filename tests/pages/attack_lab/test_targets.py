@@ -13,6 +13,7 @@ from PIL import Image
 
 from lab.photos.samples import samples
 from lab.request import Canvas
+from lab.stencil import PRESETS, laid_over, written
 from models.registry import DEFAULT, MODELS
 from tests.pages.attack_lab.driving import (
     CODE,
@@ -237,6 +238,29 @@ def test_a_part_that_is_all_of_the_picture_is_the_whole_picture(signs: Page) -> 
         signs.widget("slider", side).set_value((0, 100)).run()
     signs.press("Step").settle()
     assert signs.shown().request.canvas == Canvas()
+
+
+def test_a_painted_part_is_taken_from_the_address_and_nothing_else_changes() -> None:
+    lab = Page(model=SIGNS, painted=written(PRESETS["Centre"])).settle()
+    lab.press("Run").settle()
+    result, request = lab.shown().result, lab.shown().request
+    assert request.canvas == Canvas(painted=written(PRESETS["Centre"]))
+    assert result is not None
+    changed = (result.image != result.original).any(0)
+    assert changed.any()
+    assert not changed[~laid_over(PRESETS["Centre"], *changed.shape)].any()
+    lab.close()
+
+
+def test_an_attack_that_cannot_be_held_to_long_waves_is_refused_and_another_is_not() -> None:
+    lab = Page(model=SIGNS, attack="boxed", period="8").settle()
+    assert lab.says(
+        "this attack cannot be held to long waves. Choose another one, or any waves under “What may change”."
+    )
+    assert enabled(lab) == set()
+    lab.widget("selectbox", "Waves of the perturbation").select(0.0).run()
+    assert {"Step", "Run"} <= enabled(lab)
+    lab.close()
 
 
 def test_multi_label_takes_every_label_away(lab: Page) -> None:
