@@ -47,7 +47,7 @@ def test_what_is_painted_is_in_the_address_and_comes_back(open_lab: Callable[...
     brush.get_by_role("radio", name="Eraser").check()
     board.press("Shift+ArrowLeft")
     board.press(" ")
-    expect(said).to_have_text("6.3% of the picture may change.")  # 8 x 8 cells less
+    expect(said).to_have_text("6.8% of the picture may change.")  # 8 x 5 cells less
     brush.get_by_role("button", name="Undo").click()
     expect(said).to_have_text("7.8% of the picture may change.")
     brush.get_by_role("button", name="Sticker").click()

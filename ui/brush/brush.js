@@ -90,7 +90,7 @@ class Brush {
   extend(from) {
     const rectangle = this.tool === "rectangle";
     this.cells = rectangle ? this.before.slice() : this.cells.slice();
-    if (rectangle) this.fill(this.corner, this.at, 0, 1);
+    if (rectangle) this.fill(this.corner, this.at, 1);
     else this.line(from, this.at);
     this.draw();
   }
@@ -99,17 +99,21 @@ class Brush {
     const steps = Math.max(1, Math.abs(to.x - from.x), Math.abs(to.y - from.y));
     for (let i = 0; i <= steps; i++) {
       const cell = { x: Math.round(from.x + (i / steps) * (to.x - from.x)), y: Math.round(from.y + (i / steps) * (to.y - from.y)) };
-      this.fill(cell, cell, (this.width - 1) / 2, +(this.tool === "brush"));
+      this.fill(...this.under(cell), +(this.tool === "brush"));
     }
   }
 
-  // All cells between two, and as many around them.
-  fill(one, other, around, value) {
-    const span = (a, b) => [Math.ceil(Math.min(a, b) - around), Math.floor(Math.max(a, b) + around)];
+  // The first and the last cell below the brush, which may be outside.
+  under({ x, y }) {
+    const [before, after] = [this.width >> 1, (this.width - 1) >> 1];
+    return [{ x: x - before, y: y - before }, { x: x + after, y: y + after }];
+  }
+
+  // All cells from one to another.
+  fill(one, other, value) {
+    const span = (a, b) => [this.inside(Math.min(a, b)), this.inside(Math.max(a, b))];
     const [[left, right], [top, bottom]] = [span(one.x, other.x), span(one.y, other.y)];
-    for (let y = Math.max(0, top); y <= Math.min(this.side - 1, bottom); y++) {
-      this.cells.fill(value, y * this.side + Math.max(0, left), y * this.side + Math.min(this.side - 1, right) + 1);
-    }
+    for (let y = top; y <= bottom; y++) this.cells.fill(value, y * this.side + left, y * this.side + right + 1);
   }
 
   finish() {
@@ -176,11 +180,11 @@ class Brush {
     const veil = new ImageData(this.side, this.side);
     this.cells.forEach((cell, i) => cell || veil.data.set(VEIL, 4 * i));
     paint(this.find(".veil"), veil);
-    const width = this.tool === "rectangle" ? 1 : this.width;
+    const [first, last] = this.tool === "rectangle" ? [this.at, this.at] : this.under(this.at);
     const percent = (cells) => `${(100 * cells) / this.side}%`;
     Object.assign(this.find(".cursor").style, {
-      left: percent(this.at.x - (width - 1) / 2), top: percent(this.at.y - (width - 1) / 2),
-      width: percent(width), height: percent(width),
+      left: percent(first.x), top: percent(first.y),
+      width: percent(last.x - first.x + 1), height: percent(last.y - first.y + 1),
     });
     const share = this.cells.reduce((sum, cell) => sum + cell, 0) / this.side ** 2;
     this.find(".said").textContent = share ? `${(100 * share).toFixed(1)}% of the picture may change.` : "Nothing is painted yet.";

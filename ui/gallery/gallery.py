@@ -20,7 +20,7 @@ from jma_core.records import AttackResult, Trace
 from lab.comparison import Contender, hits
 from lab.request import Request
 from models.encodings import Encoding
-from ui.pixels.pixels import COLOURS, LEVELS, change, component, pictured, reduction
+from ui.pixels.pixels import COLOURS, change, component, pictured, reduction
 from ui.player.player import choose
 from ui.shell.cached import fingerprint
 
@@ -29,8 +29,8 @@ FILM_BYTES = 6_000_000
 """What all frames may take together as they are sent."""
 MOST_FRAMES = 12
 """Of one attack."""
-COARSE = 15
-"""Levels of a change, of the moments before a result, which so take half the bytes."""
+LEVELS, COARSE = 127, 15
+"""Of a change, on either side of none: of a result, and of the moments before it, which so take half the bytes."""
 
 _component = component("jma_gallery", Path(__file__))
 
@@ -76,7 +76,7 @@ def gallery(encoding: Encoding, names: Sequence[str], contenders: Sequence[Conte
 def frames(request: Request, _encoding: Encoding, result: AttackResult, room: int) -> list[dict[str, Any]]:
     """The result of an attack, and before it as many of its moments as there is room for, in bytes."""
     original, spent = result.original, result.backward
-    end = change(original, result.image) | told_of(spent, "result", result.distortion.l2)
+    end = change(original, result.image, LEVELS) | told_of(spent, "result", result.distortion.l2)
     before = {step.number: step for step in result.steps if step.backward < spent}
     first = set(list(before)[:1])
     many = min(MOST_FRAMES, 2 * room // len(end["url"])) - 2

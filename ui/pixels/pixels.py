@@ -22,8 +22,6 @@ PIXELS = 320 * 320
 """Pictures with more are reduced to so many for the browser."""
 FAST = 2
 """Compression of PNGs: dozens are made before the first page is shown."""
-LEVELS = 127
-"""Of a change, on either side of none."""
 COLOURS = [colour.tolist() for colour in (BLUE, MIDDLE, ORANGE)]
 """Of darker, none and brighter."""
 TOOLS = "<!-- tools -->"
@@ -65,7 +63,7 @@ def pictured(original: Floats) -> dict[str, Any]:
     return {"url": data_url(Image.fromarray(picture), FAST), "size": picture.shape[1::-1]}
 
 
-def change(original: Floats, image: Floats, levels: int = LEVELS) -> dict[str, Any]:
+def change(original: Floats, image: Floats, levels: int) -> dict[str, Any]:
     """The change of each value, as a picture in which 128 - levels to 128 + levels stand for -scale to scale."""
     difference = reduced(image).astype(np.float64) - reduced(original)
     scale = float(np.abs(difference).max())

@@ -33,6 +33,8 @@ MOMENTS = 24
 """Moments of one attack that the player shows at most."""
 FILM_BYTES = 3_000_000
 """What they may take together as they are sent; of large pictures there are fewer."""
+LEVELS, PULLED = 63, 31
+"""Of a change, on either side of none, and of a gradient, which is looked at and not read."""
 PACE = 1.25
 """While an attack runs, its picture is sent anew when it has made so many times as many updates."""
 OUTCOMES = {
@@ -178,7 +180,8 @@ def parcel_of(encoding: Encoding, target: Target, original: Moment, moment: Mome
     before, after, pulled = original.image, moment.image, moment.gradient is not None
     if moment.gradient is not None:
         before, after = np.zeros_like(before), moment.gradient
-    drawn = change(before, after) if (before != after).any() else None
+    levels = PULLED if pulled else LEVELS
+    drawn = change(before, after, levels) if (before != after).any() else None
     z, wanted = moment.seen.logits, encoding.wishes(target)
     there, there_before = (encoding.placed(seen.decoded, target) for seen in (moment.seen, original.seen))
     ranks = encoding.ranks(z, target)

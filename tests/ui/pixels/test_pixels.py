@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ui.pixels.pixels import LEVELS, PIXELS, change, pictured, reduced
+from ui.pixels.pixels import PIXELS, change, pictured, reduced
 
 SIDE = isqrt(PIXELS)
 
@@ -26,10 +26,10 @@ def test_a_change_comes_back_to_half_a_level() -> None:
     rng = np.random.default_rng(0)
     original = rng.random((3, 8, 9))
     image = original + 0.01 * rng.standard_normal(original.shape)
-    told = change(original, image)
+    told = change(original, image, 127)
     back = np.moveaxis((picture(told["url"]) - 128) / told["levels"] * told["scale"], 2, 0)
-    np.testing.assert_allclose(back, image - original, atol=told["scale"] / LEVELS / 2 * 1.0001)
-    still = change(original, original)
+    np.testing.assert_allclose(back, image - original, atol=told["scale"] / 127 / 2 * 1.0001)
+    still = change(original, original, 127)
     assert still["scale"] == 0
     assert (picture(still["url"]) == 128).all()
 
@@ -45,7 +45,7 @@ def test_a_large_picture_is_sent_as_the_means_of_its_parts() -> None:
     original, image = np.random.default_rng(0).random((2, 3, 2 * SIDE, 2 * SIDE)).astype(np.float32)
     before, after = (each.reshape(3, SIDE, 2, SIDE, 2).mean((2, 4)) for each in (original, image))
     assert np.abs(picture(pictured(original)["url"]) - before.transpose(1, 2, 0) * 255).max() <= 0.5 + 1e-3
-    told = change(original, image)
+    told = change(original, image, 127)
     assert told["scale"] == pytest.approx(np.abs(after - before).max(), rel=1e-5)
     assert picture(told["url"]).shape == (SIDE, SIDE, 3)
 

@@ -27,7 +27,7 @@ from models.registry import DEFAULT, MODELS
 from ui.pixels.pixels import PIXELS, change
 from ui.player import player
 from ui.player.moments import Moment, best_update, moments_of
-from ui.player.player import FILM_BYTES, MOMENTS, OUTCOMES, Film, choose, parcel_of
+from ui.player.player import FILM_BYTES, LEVELS, MOMENTS, OUTCOMES, PULLED, Film, choose, parcel_of
 
 ONE_HOT, CODE = "gtsrb-onehot", "cifar10-ecoc16"
 SIDE = isqrt(PIXELS)
@@ -92,8 +92,8 @@ def test_a_moment_is_sent_as_its_change_with_its_own_gain_and_the_original_as_no
     encoding, target, moments, best = attack
     first, moment = moments[0], moments[best]
     parcel = parcel_of(encoding, target, first, moment)
-    assert parcel["change"] == change(first.image, moment.image)
-    assert parcel["gain"] == signed_change(first.image, moment.image)[1]
+    assert parcel["change"] == change(first.image, moment.image, LEVELS)
+    assert parcel["gain"] == signed_change(first.image, moment.image, LEVELS)[1]
     parcel = parcel_of(encoding, target, first, first)
     assert (parcel["change"], parcel["gradient"], parcel["gain"], parcel["l2"]) == (None, None, None, "0.000")
 
@@ -104,7 +104,7 @@ def test_before_an_attack_the_target_s_gradient_is_sent_at_a_gain_of_its_own(att
     pulled = replace(first, gradient=pull)
     parcel = parcel_of(encoding, target, pulled, pulled)
     nothing = np.zeros_like(pull)
-    assert (parcel["change"], parcel["gradient"]) == (None, change(nothing, pull))
+    assert (parcel["change"], parcel["gradient"]) == (None, change(nothing, pull, PULLED))
     assert parcel["gain"] == signed_change(nothing, pull)[1]
     assert Film().data(encoding, target, [pulled], 0, live=False, ended=False)[0]["gain"] == 1
 
