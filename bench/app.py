@@ -37,7 +37,7 @@ PAGES = {
     "Attack lab": "",
 }
 """Links, and the headings of their pages; the lesson's is its question, the lab's its attack."""
-SAMPLES = ("bridge", "birds", "cars", "rocket", "people", "mountain", "statue")
+SAMPLES = ("bridge", "coral", "cars", "flowers", "people", "mountain", "statue")
 """Photos that the default network reads differently."""
 
 expect.set_options(timeout=PATIENCE * 1000)
@@ -194,7 +194,7 @@ def cold(browser: Browser, log: Path, times: int) -> list[Figure]:
             expect(lab.success).to_be_visible()
             lab.pictures()
             shown.append(time.perf_counter() - server.started)
-            lab.photo("rocket")
+            lab.photo("flowers")
             read.append(time.perf_counter() - server.started)
             lab.context.close()
     return [
@@ -253,7 +253,7 @@ def player(lab: Lab) -> list[Figure]:
     lab.page.get_by_text("Attack settings", exact=True).click()
     lab.page.get_by_role("spinbutton", name="Step length ε").fill("0.05")
     lab.page.get_by_role("spinbutton", name="Step length ε").press("Enter")
-    lab.photo("rocket")
+    lab.photo("flowers")
     lab.want("espresso")
     steps = []
     for number in range(1, STEPS + 1):

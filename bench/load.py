@@ -25,7 +25,7 @@ from bench.report import arguments, print_table, write_json
 
 SESSIONS, QUICK = (5, 10, 20), (5,)
 PATIENCE = 400.0  # seconds
-SAMPLES = ("bridge", "birds", "cars", "coral", "flowers", "mountain", "people", "rocket", "statue", "espresso")
+SAMPLES = ("bridge", "cars", "coral", "flowers", "mountain", "people", "statue")
 ENDED = re.compile(r"reads as|Reads as .* now|The target was not reached")
 BROKEN = "The attack broke off"
 

@@ -109,6 +109,11 @@ class Geometry:
         return np.asarray(np.clip(self.gram / np.outer(norm, norm), -1, 1))
 
     @property
+    def mean_cosine(self) -> float:
+        """Of all pairs of gradients that are not zero, signs aside: 0 where they are orthogonal, 1 in one line."""
+        return float(np.nanmean(np.abs(self.cosines[np.triu_indices(len(self.z), 1)])))
+
+    @property
     def unit_costs(self) -> tuple[Array, Array]:
         """Pixels it takes to move each logit alone by one (k,): with all others free, and with the k - 1 held."""
         with np.errstate(divide="ignore"):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, is_dataclass
 from enum import StrEnum
@@ -61,6 +62,41 @@ def for_json(told: Any, odd: Callable[[float], Any] = lambda _: None) -> Any:
 
 def pack(request: Request, result: AttackResult) -> bytes:
     """The NPZ file of a result and of the request that it answers."""
+    return _file(_arrays(request, result))
+
+
+def pack_to_go(request: Request, result: AttackResult, weights: str, photo: bytes = b"") -> bytes:
+    """The same for another machine: with the sha256 of the model's weights, and the photo as a file if it is given."""
+    more = {"weights": np.array(weights), "photo": np.frombuffer(photo, np.uint8)}
+    return _file(_arrays(request, result) | more)
+
+
+def unpack_to_go(data: bytes) -> tuple[Request, AttackResult, str, bytes]:
+    """What ``pack_to_go`` stored; no photo is empty. Raises as ``unpack`` does."""
+
+    def whole(arrays: dict[str, Any]) -> tuple[Request, AttackResult, str, bytes]:
+        weights, photo = str(arrays.pop("weights")), arrays.pop("photo")
+        return *_attack(arrays), weights, photo.astype(np.uint8).tobytes()
+
+    return _read(data, whole)
+
+
+def is_to_go(data: bytes) -> bool:
+    """Whether a file looks like one of ``pack_to_go``'s, which is yet to be read."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as stored:
+            return {"header.npy", "weights.npy", "photo.npy"} <= {*stored.namelist()}
+    except zipfile.BadZipFile:
+        return False
+
+
+def _file(arrays: dict[str, Any]) -> bytes:
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)
+    return file.getvalue()
+
+
+def _arrays(request: Request, result: AttackResult) -> dict[str, Any]:
     arrays: dict[str, Any] = {}
     header: dict[str, Any] = {"format": FORMAT, "request": request.told(), "steps": len(result.steps)}
     for name, hint in _hints(AttackResult, "steps", "trace").items():
@@ -81,9 +117,7 @@ def pack(request: Request, result: AttackResult) -> bytes:
             header["step_active_counts"] = [len(value) for value in values]
         else:
             arrays[f"step_{name}"] = np.array(values)
-    file = io.BytesIO()
-    np.savez_compressed(file, header=np.array(json.dumps(for_json(header, str), allow_nan=False)), **arrays)
-    return file.getvalue()
+    return arrays | {"header": np.array(json.dumps(for_json(header, str), allow_nan=False))}
 
 
 def unpack(data: bytes) -> tuple[Request, AttackResult]:
@@ -242,9 +276,7 @@ def _complete(request: Request, arrays: dict[str, Any], header: dict[str, Any]) 
 
 def pack_space(measured: Measured) -> bytes:
     """The NPZ file of a measured logit space. Perturbations are kept in float16, to 3 digits."""
-    file = io.BytesIO()
-    np.savez_compressed(file, **_flatten(measured))
-    return file.getvalue()
+    return _file(_flatten(measured))
 
 
 def unpack_space(data: bytes) -> Measured:
@@ -273,9 +305,7 @@ def pack_comparison(contenders: Sequence[Contender], weights: str = "", *, small
         if each.saved:
             arrays["saved"] = np.array([each.saved.l2, each.saved.reads])
         told |= {f"{i}.{name}": array for name, array in arrays.items()}
-    file = io.BytesIO()
-    np.savez_compressed(file, **told)
-    return file.getvalue()
+    return _file(told)
 
 
 def _rounded(name: str, change: Any, levels: int) -> dict[str, Any]:

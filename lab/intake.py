@@ -1,14 +1,17 @@
-"""A comparison from a file that may be anybody's: taken if all of it can be shown here, else refused in a sentence."""
+"""A run or a comparison from a file that may be anybody's: taken if all of it can be shown here, else refused."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from lab.archive import OtherVersion, unpack_comparison
+from jma_core.records import AttackResult
+from lab.archive import OtherVersion, unpack_comparison, unpack_to_go
 from lab.comparison import MOST, Contender, margins, table, verdict
-from lab.request import MAX_KAPPA, MAX_SECONDS, PERIODS
+from lab.photos.uploads import Photo, PhotoError, read_photo
+from lab.request import MAX_KAPPA, MAX_SECONDS, PERIODS, Request
 from models.cards import ModelSpec
 
 MOST_BYTES = 100 * 2**20
@@ -28,18 +31,41 @@ def take_in(data: bytes, specs: Mapping[str, ModelSpec]) -> tuple[ModelSpec, tup
         raise
     except Exception as error:  # of a dozen kinds, as in lab/store.py
         raise Refused("This file is damaged, or is not a comparison of JMA Lab's.") from error
+    return _fitting(name, contenders, weights, specs), contenders
+
+
+def take_in_run(data: bytes, specs: Mapping[str, ModelSpec]) -> tuple[ModelSpec, Request, AttackResult, Photo | None]:
+    """A run in a file, its model, one of ``specs``, and its photo if that is in it. Raises as ``take_in``."""
+    try:
+        request, result, weights, file = unpack_to_go(data)
+    except OtherVersion:
+        raise
+    except Exception as error:  # of a dozen kinds, as in lab/store.py
+        raise Refused("This file is damaged, or is not a run of JMA Lab's.") from error
+    spec = _fitting(request.model, [Contender(request, result)], weights, specs)
+    if not file:
+        return spec, request, result, None
+    try:
+        photo = read_photo(file, "photo.png")
+    except PhotoError as error:
+        raise Refused(f"The photo in this file cannot be used. {error}") from error
+    return spec, replace(request, photo=photo.digest), result, photo
+
+
+def _fitting(name: str, contenders: Sequence[Contender], weights: str, specs: Mapping[str, ModelSpec]) -> ModelSpec:
+    """The model of this name, if these are attacks on it that can be shown here. Raises Refused."""
     spec = specs.get(name)
     if spec is None:
-        raise Refused(f"The model of this comparison, {name[:60]}, is not on offer here: add it on the page Models.")
+        raise Refused(f"The model of this file, {name[:60]}, is not on offer here: add it on the page Models.")
     if weights not in ("", spec.sha256):
-        raise Refused(f"The model of this comparison, {spec.title}, has other weights here.")
+        raise Refused(f"The model of this file, {spec.title}, has other weights here.")
     try:
         fits = _belong(contenders) and _can_be_asked(spec, contenders) and _can_be_shown(spec, contenders)
     except Exception:  # whatever such a file makes the functions stumble over
         fits = False
     if not fits:
-        raise Refused(f"This comparison is none that {spec.title} could have given here.")
-    return spec, contenders
+        raise Refused(f"This file holds nothing that {spec.title} could have given here.")
+    return spec
 
 
 def _belong(contenders: Sequence[Contender]) -> bool:

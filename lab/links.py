@@ -11,8 +11,9 @@ the user's own, and nothing in it is ever taken for a path.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from math import isfinite
 from typing import Any
 
 from jma_core.attacks.registry import Setting, Value
@@ -186,6 +187,53 @@ def _first(spec: ModelSpec, target: Target | None) -> dict[str, Settings]:
     return {each.attack: each for each in first_attacks(spec.encoding.asked(target))}
 
 
+@dataclass(frozen=True)
+class View:
+    """What the page Geometry shows of a logit space."""
+
+    kind: str = "plane"
+    """One of VIEWS."""
+    logits: tuple[str, ...] = ()
+    """The names of the two or three that are shown; none where the page proposes them."""
+    point: tuple[float, float] | None = None
+    """A target point of the user's own, in the coordinates of the view; None where the page proposes it."""
+
+
+def to_geometry(link: Query, view: View) -> dict[str, list[str]]:
+    """The query that restores a choice, which has that of the lab, and a view of its logit space."""
+    told = {
+        "view": [view.kind] * (view.kind != "plane"),
+        "axis": list(view.logits),
+        "at": [",".join(f"{each:.4g}" for each in view.point)] if view.point else [],
+    }
+    return dict(link) | {name: values for name, values in told.items() if values}
+
+
+def from_geometry(query: Query, specs: Mapping[str, ModelSpec]) -> tuple[Choice, View, list[str]]:
+    """What a query asks the page Geometry for: the choice, the view, and what of it cannot be used."""
+    choice, problems = from_link({name: query[name] for name in query if name not in ("view", "axis", "at")}, specs)
+    names, kind, point = specs[choice.model].encoding.logit_names, query.get("view", ["plane"])[-1], None
+    if kind not in VIEWS:
+        problems.append(f"**view** is {quoted(kind)}, where one of {', '.join(VIEWS)} was expected.")
+        kind = "plane"
+    asked = tuple(query.get("axis", ()))
+    logits = asked if len(set(asked)) == VIEWS.get(kind) and {*asked} <= {*names} else ()
+    if asked and not logits:
+        problems.append(
+            f"**axis** is {_listed([*asked])}, where {VIEWS[kind] or 'no'} different logits were expected of "
+            f"{plain(listed(names))}."
+        )
+    if "at" in query:
+        try:
+            across, up = map(float, query["at"][-1].split(","))
+            if not (isfinite(across) and isfinite(up)):
+                raise ValueError("not finite")
+            point = across, up
+        except ValueError:
+            problems.append(f"**at** is {quoted(query['at'][-1])}, where two numbers like 16.8,11 were expected.")
+    return choice, View(kind, logits, point), problems
+
+
 def read_step(query: Query, shown: int, last: int) -> tuple[int, list[str]]:
     """The step of the lecture, 1 to ``last``, that a query asks for, else the one shown; and what cannot be used of it.
 
@@ -306,5 +354,7 @@ ENTRIES = ("model", "photo", *TARGET, "attack", *COMMON, "native", "across", "do
 """The names that an address of the lab may hold, beside those of the attack's own settings."""
 ATTACKS = "attacks"
 """What an address of the page Compare holds beside those, and names like ``ddn.steps`` and ``ddn-2.steps``."""
+VIEWS = {"plane": 0, "two": 2, "three": 3}
+"""What the page Geometry can show, and how many logits can be chosen for it."""
 STEP = "step"
 """The one name that an address of the lecture may hold."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,13 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from jma_core import Network
+from jma_core import Network, find, run
 from jma_core.encodings import Constraints, asked
-from jma_core.geometry import geometry, land
+from jma_core.geometry import Geometry, geometry, land
 from jma_core.linearise import Linearisation, Solution
 from jma_core.network import Classifier, Rows
+from lab.photos.uploads import Photo
 from lab.request import Measured
-from models.encodings import Target
+from models.encodings import Prediction, Target
 from models.loaders import LoadedModel, to_tensor
 
 Floats = NDArray[np.floating]
@@ -29,6 +31,12 @@ def measure(loaded: LoadedModel, x: Tensor, target: Target) -> Measured:
     space = geometry(network, x, encoding.constraints(target))
     nearest, cheapest = (land(network, x, encoding, target, point.delta) for point in (space.nearest, space.cheapest))
     return Measured(space, nearest, cheapest)
+
+
+def space_at(loaded: LoadedModel, picture: NDArray[np.uint8], target: Target) -> Geometry:
+    """The geometry of a target at a picture (H, W, 3) alone, as the linearised network says. Raises Halt."""
+    goal = asked(loaded.encoding, target).constraints(target)
+    return geometry(Network(loaded.network), to_tensor(picture, loaded.device), goal)
 
 
 @dataclass(frozen=True)
@@ -117,3 +125,36 @@ def _round(local: Linearisation, goal: Constraints, known: Tensor, displacement:
     asked = (every[:, None] == known).all(-1).any(-1).numpy()
     predicted = goal.values(local.z + displacement).cpu().double().numpy()
     return Round(asked, predicted, (predicted < -local.noise) & ~asked)
+
+
+@dataclass(frozen=True)
+class Siege:
+    """The same attacks on several networks."""
+
+    names: list[str]
+    """Of the n photos."""
+    targets: list[Target]
+    """Of each the first network's proposal."""
+    distances: Floats
+    """(networks, n) L2, pixels in [0, 1]; inf where the attack failed, 0 where the target is read unattacked."""
+
+
+def besiege(networks: Sequence[LoadedModel], photos: Iterable[Photo]) -> Siege:
+    """Attack networks of the same classes, each photo towards one target, by ``lazy`` with its default settings."""
+    names, targets, distances = [], [], []
+    for photo in photos:
+        x = to_tensor(networks[0].spec.preprocessing(photo.image), networks[0].device)
+        with torch.no_grad():
+            z = networks[0].network(x[None])[0]
+        seen = Prediction(z.cpu().numpy(), networks[0].encoding.decode(z).cpu().numpy())
+        target = networks[0].spec.encoding.proposed(seen)
+        names.append(photo.name)
+        targets.append(target)
+        distances.append([_distance(each, x, target) for each in networks])
+    return Siege(names, targets, np.array(distances).T)
+
+
+def _distance(loaded: LoadedModel, x: Tensor, target: Target) -> float:
+    """How far ``lazy`` goes; inf when it does not arrive."""
+    result = run(find("lazy")(loaded.network, x, loaded.encoding, target, kept=2))
+    return result.distortion.l2 if result.success else float("inf")

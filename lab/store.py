@@ -7,6 +7,7 @@ and no right to write.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sqlite3
@@ -18,15 +19,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from platformdirs import user_data_path
 
-from jma_core.metrics import Image as Pixels
 from jma_core.records import AttackResult, History, Step
 from lab.archive import OtherVersion, pack, pack_comparison, unpack, unpack_comparison
 from lab.comparison import Contender, best, called, verdict
-from lab.pictures import as_png, to_picture
-from lab.request import Request
+from lab.pictures import as_png, perturbation_map, to_picture
+from lab.request import Canvas, Request
 from models.cards import ModelSpec
 
 FOLDER = "jma-lab"
@@ -111,18 +113,24 @@ class Row:
     """How many are compared; 0 for an attack on its own."""
     original: bytes
     attacked: bytes
-    """Thumbnails, PNG."""
+    change: bytes
+    """Thumbnails, PNG, the last of them of the perturbation; it is empty in runs of earlier versions,"""
+    asked: str
+    """as are the attack, its settings and what may change, by name, as JSON; several attacks are called ``attacks``."""
+    note: str
+    """The user's own."""
 
 
 _COLUMNS = [field.name for field in fields(Row)]
-ATTACKS = "attacks INTEGER NOT NULL DEFAULT 0"
-"""A column that files of earlier versions have not got: it is added when something is."""
+ADDED = {"attacks": "INTEGER", "change": "BLOB", "asked": "TEXT", "note": "TEXT"}
+"""Columns, with their types, that files of earlier versions have not got: they are added when something is."""
+EMPTY = {"INTEGER": "0", "BLOB": "x''", "TEXT": "''"}
 _SCHEMA = f"""
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, model TEXT NOT NULL, title TEXT NOT NULL,
     weights TEXT NOT NULL, before TEXT NOT NULL, wanted TEXT NOT NULL, after TEXT NOT NULL, success INTEGER NOT NULL,
     reason TEXT NOT NULL, l2 REAL NOT NULL, n_it INTEGER NOT NULL, backward INTEGER NOT NULL, seconds REAL NOT NULL,
-    {ATTACKS}, original BLOB NOT NULL, attacked BLOB NOT NULL, attack BLOB NOT NULL
+    original BLOB NOT NULL, attacked BLOB NOT NULL, attack BLOB NOT NULL
 );
 PRAGMA application_id = {APPLICATION};
 PRAGMA user_version = {VERSION};
@@ -180,6 +188,7 @@ class Store:
             backward=sum(each.backward for each in results),
             seconds=float(sum(each.seconds for each in results)),
             attacks=len(contenders),
+            asked=json.dumps({"attacks": ", ".join(names)}),
         )
         self._add(row, comparison_file(spec, contenders))
 
@@ -228,11 +237,16 @@ class Store:
                 "This run is damaged and cannot be opened: delete it, and run the attack again."
             ) from error
 
-    def delete(self, run: int) -> None:
-        """Let go of an attack; nothing happens when it is gone already."""
-        self._do(
-            lambda: self._change(lambda connection: connection.execute("DELETE FROM runs WHERE id = ?", (run,)), HASTE)
-        )
+    def delete(self, *runs: int) -> None:
+        """Let go of attacks; nothing happens when one is gone already."""
+        self._write("DELETE FROM runs WHERE id = ?", [(run,) for run in runs])
+
+    def write_down(self, run: int, note: str) -> None:
+        """Keep a note with a run, instead of the one before."""
+        self._write("UPDATE runs SET note = ? WHERE id = ?", [(note, run)])
+
+    def _write(self, statement: str, values: Sequence[tuple[str | int, ...]]) -> None:
+        self._do(lambda: self._change(lambda connection: connection.executemany(statement, values), HASTE))
 
     def aside(self) -> dict[str, str]:
         """Files that could not be used and were set aside, by name, and what was wrong with each, for people."""
@@ -314,8 +328,9 @@ class Store:
                 if _version(connection) == 0:  # and no other process has been faster
                     for statement in filter(str.strip, _SCHEMA.split(";")):
                         connection.execute(statement)
-                if "attacks" not in _columns(connection):
-                    connection.execute(f"ALTER TABLE runs ADD COLUMN {ATTACKS}")
+                for name in ADDED.keys() - _columns(connection):
+                    kind = ADDED[name]
+                    connection.execute(f"ALTER TABLE runs ADD COLUMN {name} {kind} NOT NULL DEFAULT {EMPTY[kind]}")
                 work(connection)
                 connection.execute("COMMIT")
             except BaseException:
@@ -345,7 +360,7 @@ def _version(connection: sqlite3.Connection) -> int:
         raise _Unusable("foreign")
     if version > VERSION:
         raise _Unusable("newer")
-    if version < VERSION or {*_COLUMNS, "attack"} - {*_columns(connection), "attacks"}:
+    if version < VERSION or {*_COLUMNS, "attack"} - {*_columns(connection), *ADDED}:
         raise _Unusable("damaged")
     return VERSION
 
@@ -356,7 +371,7 @@ def _columns(connection: sqlite3.Connection) -> set[str]:
 
 def _listed(connection: sqlite3.Connection) -> list[Any]:
     known = _columns(connection)
-    shown = ", ".join(name if name in known else f"0 AS {name}" for name in _COLUMNS)
+    shown = ", ".join(name if name in known else f"{EMPTY[ADDED[name]]} AS {name}" for name in _COLUMNS)
     return connection.execute(f"SELECT {shown} FROM runs ORDER BY id DESC").fetchall()
 
 
@@ -395,9 +410,18 @@ def _row(spec: ModelSpec, request: Request, result: AttackResult) -> Row:
         backward=result.backward,
         seconds=float(result.seconds),
         attacks=0,
-        original=_thumbnail(result.original),
-        attacked=_thumbnail(result.image),
+        original=_thumbnail(to_picture(result.original)),
+        attacked=_thumbnail(to_picture(result.image)),
+        change=_thumbnail(perturbation_map(result.original, result.image)[0]),
+        asked=json.dumps(request.settings.told() | _canvas(request.canvas)),
+        note="",
     )
+
+
+def _canvas(canvas: Canvas) -> dict[str, str]:
+    """What may change, where that is not all of the picture that the network sees."""
+    size = {"size": "the photo's own"} if canvas.native else {}
+    return size | ({"part": ", ".join(f"{side:.0%}" for side in canvas.region)} if canvas.region else {})
 
 
 def _thinned(result: AttackResult, most: int) -> tuple[Step, ...]:
@@ -408,7 +432,8 @@ def _thinned(result: AttackResult, most: int) -> tuple[Step, ...]:
     return kept.steps
 
 
-def _thumbnail(image: Pixels) -> bytes:
-    picture = Image.fromarray(to_picture(image))
+def _thumbnail(pixels: NDArray[np.uint8]) -> bytes:
+    """Of a picture (H, W, 3)."""
+    picture = Image.fromarray(pixels)
     picture.thumbnail((THUMBNAIL, THUMBNAIL))
     return as_png(picture)

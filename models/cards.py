@@ -47,6 +47,30 @@ SAMPLES = ("photos", "cifar10", "gtsrb", "mnist")
 """The folders of assets/samples."""
 
 
+TEMPLATE = """\
+# What JMA Lab has to know of a network; its weights are in a safetensors file, which is handed in beside this card.
+title = "My model"
+summary = "What it says of a photo, in a sentence."
+
+encoding = "one-hot"  # the largest output wins; or "multi-label", "ECOC"
+labels = ["cat", "dog", "bird"]  # its classes or labels, in the order of the outputs
+# thresholds = [0.0, 0.0, 0.0]  # of a multi-label model: label j is present above the j-th logit; 0 if left out
+# codebook = ["++--", "+-+-", "+--+"]  # of an ECOC model: a word of + and - for each class
+
+network = "timm:resnet18"  # or "torchvision:NAME", or "vgg" (models/architectures.py)
+mean = [0.485, 0.456, 0.406]  # of each channel of the images it was trained on, in [0, 1]
+std = [0.229, 0.224, 0.225]
+
+# data = "What it was trained on."
+# licence = "Under which terms it may be used."
+
+# [preprocessing]
+# size = 224  # the side of the network's picture, in pixels
+# crop = 0.875  # the part of the photo's shorter side that it sees
+"""
+"""A card to begin with: that of a one-hot model; what stands behind a # is for others, or may be left out."""
+
+
 class ModelError(Exception):
     """A model cannot be used; the message says in sentences why, and what to do."""
 

@@ -217,7 +217,7 @@ class Encoding(ABC):
 
     @abstractmethod
     def proposed(self, seen: Prediction) -> Target:
-        """A target to begin with: for one class, the next best; for labels, the strongest swapped for the next best."""
+        """A target to begin with: a class that is far; of labels, the strongest swapped for the next best."""
 
     @abstractmethod
     def chosen(self, target: Target, seen: Prediction) -> Any:
@@ -290,20 +290,27 @@ class _OfClasses(Encoding):
     @property
     def presets(self) -> dict[str, Preset]:
         return {
-            "Runner-up": lambda seen, *_: self.proposed(seen),
+            "Runner-up": lambda seen, *_: self.runner_up(seen),
             "Least likely": lambda seen, *_: self.least_likely(seen),
             "Random class": lambda seen, _, rng: self.random_class(seen, rng),
         }
 
     def proposed(self, seen: Prediction) -> Target:
-        return self._first_other(-self.confidences(seen.logits), seen)
+        """Of l classes the one of rank sqrt(l) after the decoded one: far from it, and not the farthest."""
+        return self._other(-self.scores(seen.logits), seen, round(len(self.labels) ** 0.5))
+
+    def runner_up(self, seen: Prediction) -> Target:
+        """The class that comes next after the decoded one."""
+        return self._other(-self.scores(seen.logits), seen, 1)
 
     def least_likely(self, seen: Prediction) -> Target:
         """Of the others than the decoded class, that of the smallest logit, or of the codeword that fits least."""
-        return self._first_other(self.scores(seen.logits), seen)
+        return self._other(self.scores(seen.logits), seen, 1)
 
-    def _first_other(self, values: Floats, seen: Prediction) -> int:
-        return next(int(i) for i in np.argsort(values, kind="stable") if i != seen.decoded)
+    def _other(self, values: Floats, seen: Prediction, rank: int) -> int:
+        """Of the others than the decoded class, that of the smallest value, or of a rank among them, from 1."""
+        others = [int(i) for i in np.argsort(values, kind="stable") if i != seen.decoded]
+        return others[min(rank, len(others)) - 1]
 
     def random_class(self, seen: Prediction, rng: np.random.Generator) -> Target:
         """Any class but the decoded one, all equally likely."""
@@ -704,7 +711,8 @@ class MultiLabel(Encoding):
 
     def easier(self, target: Target, before: Prediction, reached: Floats) -> dict[str, Target]:
         asked, now = self.wishes(target), before.decoded.astype(np.int64)
-        flips, targets = np.flatnonzero((asked != FREE) & (asked != now)), {}
+        flips = np.flatnonzero((asked != FREE) & (asked != now))
+        targets: dict[str, Target] = {}
         if (asked == now).any():
             targets["Free the other labels"] = tuple(np.where(asked == now, FREE, asked).tolist())
         if len(flips) > 1:

@@ -25,6 +25,7 @@ from models.encodings import Encoding, Prediction, Target
 from ui.parts import downloads
 from ui.parts.controls import choose_canvas, choose_settings, choose_target, describe_change
 from ui.parts.scene import POLL, headline, photo_line, set_scene, wait_for
+from ui.parts.sharing import share
 from ui.player import moments
 from ui.player.player import play
 from ui.shell.address import arrive, follow
@@ -97,7 +98,7 @@ def transport(
     blocked = nothing_to_do or busy or other is not None or bool(request.refused or models().problem(request.model))
     asked = (request, *attacked)
     status(run, other, request.refused, nothing_to_do=nothing_to_do)
-    with st.container(horizontal=True, gap="xsmall"):
+    with st.container(horizontal=True, gap="xsmall", vertical_alignment="center"):
         st.button("Step", disabled=blocked or ended, icon=":material/skip_next:", on_click=start, args=(*asked, 1))
         label, icon = "Run again" if ended else "Run", ":material/play_arrow:"
         st.button(label, disabled=blocked, type="primary", icon=icon, on_click=start, args=asked)
@@ -224,6 +225,7 @@ def take_away(run: AttackRun) -> None:
     # A click does not draw the page again: a second one meanwhile would ask for a file of the page before.
     here: dict[str, Any] = {"on_click": "ignore", "width": "stretch"}
     record.download_button("Record (JSON)", text, f"{name}.json", "application/json", **here)
+    share(run)
     if not models().ready(request.model):
         st.caption("The picture can be saved as soon as the network is loaded.")
         return

@@ -12,25 +12,31 @@ from numpy.typing import NDArray
 from jma_core.geometry import Section, section_of_logits, section_through_points, telling_logits
 from jma_core.records import Halt, Step
 from lab.comparison import Contender
+from lab.links import STEP, VIEWS, Query, View, from_geometry, to_geometry, to_link
 from lab.markup import plain
 from lab.request import Measured, Request, Settings
 from lab.runs.measurements import failed
+from lab.runs.pool import models
 from models.cards import ModelSpec
-from models.encodings import ECOC, Prediction, Target
+from models.encodings import ECOC, Prediction
 from ui.figures import space as figures
 from ui.parts import geometry as views
 from ui.parts.controls import choose_target, describe_change
+from ui.parts.lessons import HALF, lessons
 from ui.parts.scene import POLL, logit_space, set_scene, wait_for, watch
-from ui.shell.address import arrive, follow
+from ui.plane import plane
+from ui.shell.address import arrive, publish, written
 from ui.shell.frame import framed
-from ui.shell.session import last_run, rivals
+from ui.shell.session import keep, kept, last_run, prefer, rivals, session
 
-PLANE, TWO, THREE = "Plane through z, r′ and r∗", "Two logits", "Three logits"
+KINDS = {"plane": "Plane through z, r′ and r∗", "two": "Two logits", "three": "Three logits"}
+AXES = "axes"
+"""Of the logits that an address asks for, among what a session keeps."""
 
 
 def main() -> None:
     """The page, from top to bottom."""
-    arrive()
+    arrive(take)
     scene = set_scene("Mahalanobis against Euclid")
     if scene is None:
         return
@@ -38,28 +44,41 @@ def main() -> None:
     with st.sidebar:
         target = choose_target(spec, photo, now)
         st.markdown(describe_change(spec.encoding, now, target))
-        follow(Request(spec.name, photo.digest, target, Settings()), spec, now)
+    request = Request(spec.name, photo.digest, target, Settings())
+    link = to_link(request, spec, spec.encoding.proposed(now))
     now = spec.encoding.answering(now, target)
     read, wanted = spec.encoding.names(now.decoded), spec.encoding.wish(target)
     st.markdown(
-        f"The photo reads as **{plain(read)}** and is to read as **{plain(wanted)}**. "
-        "Its logits are the point **z**. Which point of the target region should an attack aim at: the nearest, "
-        "**r′**, or the one that takes the smallest change of pixels, **r∗**?"
+        f"The photo reads as **{plain(read)}** and is to read as **{plain(wanted)}**. Its logits are the point "
+        "**z**. Which point of the target region should an attack aim at: **r′**, the nearest in logits (Euclid), or "
+        "**r∗**, the one that takes the smallest change of pixels? That change is a **Mahalanobis distance**: a "
+        "displacement d of the logits costs √(dᵀ(JJᵀ)⁺d), with the Jacobian J, the gradients of the logits."
     )
     if spec.encoding.meets(now, target):
         st.info("The photo already has the wanted labels: there is no way to go. Choose other labels on the left.")
     elif (space := logit_space(spec, photo.digest, target, picture)) is None:
         wait_for(spec)
     elif space.done() and not failed(space):
-        st.fragment(report)(spec, photo.digest, target, picture, now, space)
+        st.fragment(report)(spec, request, link, picture, now, space)
+        return
     else:
         st.fragment(watch, run_every=POLL)(space, "Taking the gradients of the logits. This takes a few seconds.")
+    publish(link, request, spec)
+
+
+def take(query: Query) -> list[str]:
+    """Make what a query asks for the choice of this page. Gives a sentence on all of it that cannot be had."""
+    choice, view, problems = from_geometry(query, models().specs)
+    prefer(choice)
+    session().lasting.kept |= {"view": view.kind, AXES: view.logits}
+    plane.put(view.point)
+    return problems
 
 
 def report(
     spec: ModelSpec,
-    digest: str,
-    target: Target,
+    request: Request,
+    link: Query,
     picture: NDArray[np.uint8],
     now: Prediction,
     measurement: Future[Measured],
@@ -70,10 +89,11 @@ def report(
     except Halt as halt:
         st.warning(plain(halt.detail))
         return
-    run = last_run(spec.name, digest, target)
+    target, which = request.target, (spec.name, request.photo, request.target)
+    run = last_run(*which)
     steps = run.steps if run else []
     st.markdown(f"#### {views.headline(measured.space)}")
-    chosen = picture_of_the_space(spec, measured, target, steps, rivals(spec.name, digest, target))
+    chosen = picture_of_the_space(spec, measured, request, link, steps, rivals(*which))
     if len(measured.space.index) < measured.space.n:
         st.caption(
             f"Of {measured.space.n} logits the {len(measured.space.index)} that matter are shown: those of the target "
@@ -99,70 +119,88 @@ def report(
 
 
 def picture_of_the_space(
-    spec: ModelSpec, measured: Measured, target: Target, steps: Sequence[Step], compared: Sequence[Contender]
+    spec: ModelSpec,
+    measured: Measured,
+    request: Request,
+    link: Query,
+    steps: Sequence[Step],
+    compared: Sequence[Contender],
 ) -> str:
-    """The figure in the view that the user chooses; gives the name of the point that was clicked."""
-    view = st.segmented_control("View", [PLANE, TWO, THREE], default=PLANE, key="view") or PLANE
-    space, titles = measured.space, views.logits_shown(spec.encoding, measured.space)
-    if len(titles) < (3 if view == THREE else 2):
+    """The drawing of the view that the user chooses, and its link; gives the name of the point that was clicked."""
+    space, titles, target = measured.space, views.logits_shown(spec.encoding, measured.space), request.target
+    chooser, linked = st.columns([3, 1], vertical_alignment="bottom")
+    key = keep("view", "plane", KINDS)
+    with chooser:
+        kind = st.segmented_control(
+            "View",
+            KINDS,
+            default=kept(key),
+            format_func=KINDS.__getitem__,
+            key=key,
+            required=True,
+            label_visibility="collapsed",
+        )
+    if len(titles) < (3 if kind == "three" else 2):
         st.info(f"This network has {len(titles)} logit{'s' * (len(titles) > 1)} only: too few for this picture.")
         return figures.CHEAPEST
-    axes: Sequence[str] = views.ACROSS
-    if view == PLANE:
-        section = section_through_points(space)
-    else:
-        places = choose_logits(titles, telling_logits(space, 2 if view == TWO else 3))
-        section, axes = section_of_logits(space, places), [titles[i] for i in places]
-    if view == THREE:
-        figure = figures.solid(
-            section, views.shown(spec.encoding, measured, target, section, axes, steps, rivals=compared)
-        )
-        st.plotly_chart(figure, key="solid")
+    subject = f"{request.photo} {written(link)} {kind}"
+    axes: tuple[str, ...] = views.ACROSS
+    names: tuple[str, ...] = ()
+    section = section_through_points(space)
+    if kind != "plane":
+        proposed = tuple(titles[i] for i in telling_logits(space, VIEWS[kind]))
+        axes = choose_logits(titles, proposed, subject)
+        section = section_of_logits(space, tuple(map(titles.index, axes)))
+        names = axes * (axes != proposed)
+        subject += " ".join(axes)
+    chosen, point = plane.done(subject)
+    with linked:
+        publish(to_geometry(link, View(kind, names, point)), request, spec)
+    if kind == "three":
+        shown = views.shown(spec.encoding, measured, target, section, axes, steps, rivals=compared)
+        st.plotly_chart(figures.solid(section, shown), key="solid")
         bends = " in the linear problem; the decoder sees tanh of the logits, which bends its own"
         st.caption(
             "Drag to turn. On the blue ball all is as near as r′, on the orange one all is as cheap as r∗. Grey planes "
             f"are the borders that bind{bends * (not spec.encoding.linear)}."
         )
-        return figures.CHEAPEST
-    margin = views.bent(spec.encoding, space, target, section)
-    space_for_figure = st.container()
-    with st.expander("Try a target point of your own", expanded=True):
-        free = views.free_point(section, space, axes, margin)
-    figure = figures.plane(
-        section, views.shown(spec.encoding, measured, target, section, axes, steps, rivals=compared, free=free)
-    )
-    with space_for_figure:
-        event = st.plotly_chart(figure, key=f"plane-{view}", on_select="rerun", selection_mode="points")
-        st.caption(caption(view, section, bent=margin is not None))
-        if compared:
-            st.caption("Thin lines are the paths of the attacks that you have compared; pan to follow them.")
-    clicked = [point.get("customdata", "") for point in event.selection.points]
-    return figures.NEAREST if any(figures.NEAREST in np.ravel(each) for each in clicked) else figures.CHEAPEST
+        return chosen
+    free = np.array(point) if point else views.halfway(section)
+    shown = views.shown(spec.encoding, measured, target, section, axes, steps, rivals=compared, free=free)
+    plane.draw(section, shown, subject=subject, live=True)
+    st.markdown(views.verdict(section, space, free, shown.margin))
+    st.caption(caption(kind, section, bent=shown.margin is not None))
+    if compared:
+        st.caption("Thin lines are the paths of the attacks that you have compared; drag or zoom out to follow them.")
+    return chosen
 
 
-def choose_logits(titles: list[str], proposed: tuple[int, ...]) -> tuple[int, ...]:
-    """Pickers for as many different logits as are proposed; start from those."""
-    chosen: list[int] = []
+def choose_logits(titles: list[str], proposed: tuple[str, ...], subject: str) -> tuple[str, ...]:
+    """Pickers for as many different logits as are proposed; start from those, or from those of the address."""
+    asked = session().lasting.kept.pop(AXES, ())
+    start = asked if len(asked) == len(proposed) and {*asked} <= {*titles} else proposed
+    chosen: list[str] = []
     directions = ("Across", "Up") if len(proposed) == 2 else ("Across", "Deep", "Up")  # as Plotly draws x, y and z
-    for column, title, place in zip(st.columns(len(proposed)), directions, proposed, strict=True):
-        free = [i for i in range(len(titles)) if i not in chosen]
-        start = free.index(place) if place in free else 0
-        chosen.append(column.selectbox(f"{title}: logit of", free, start, titles.__getitem__))
+    for column, title, name in zip(st.columns(len(proposed)), directions, start, strict=True):
+        free = [each for each in titles if each not in chosen]
+        key = keep(f"{title} {subject}", name if name in free else free[0], free)
+        chosen.append(column.selectbox(f"{title}: logit of", free, free.index(kept(key)), key=key))
     return tuple(chosen)
 
 
-def caption(view: str, section: Section, *, bent: bool) -> str:
+def caption(kind: str, section: Section, *, bent: bool) -> str:
     """How to read the figure; ``bent`` where the decoder's region is not that of the linear constraints."""
     about = (
-        "Dashed: as near to z as r′. Solid: as cheap in pixels as r∗. Hollow marks are where the real network ends "
-        "after the full step. Click r′ or r∗, and its photo is below."
+        "The ellipse holds all that an effort in pixels reaches: it grows until it touches the region, at r∗. Hollow "
+        "marks are where the real network ends after the full step. Click r′ or r∗, and its photo is below. Faded "
+        "borders do not bind; those without a name have it where you point."
     )
     if bent:
         about += (
             " Grey is what the decoder reads as wanted: it sees tanh of the logits, which bends the borders. JMA aims "
             "at the linear region, outlined with dashes, in which r′ and r∗ are."
         )
-    if view == PLANE:
+    if kind == "plane":
         where = "linear region" if bent else "grey target region"
         return f"{about} Circle and ellipse each touch the {where} in one point only."
     start = ", and starts from where the other binding logits alone would carry z" if figures.shifted(section) else ""
@@ -187,7 +225,17 @@ def directions(spec: ModelSpec, measured: Measured) -> None:
         st.plotly_chart(figures.unit_costs(space, titles), key="unit-costs")
         st.caption("Diamonds: what it costs to move one logit when the others may follow. Squares: when they may not.")
     st.plotly_chart(figures.cosines(space, titles), key="cosines")
-    st.caption("Cosines between gradients. Orange: what raises one raises the other. Blue: what raises one lowers it.")
+    st.caption(
+        "Cosines between gradients. Orange: what raises one raises the other. Blue: what raises one lowers it. Signs "
+        f"aside they are **{space.mean_cosine:.2f}** on average."
+    )
+    st.markdown(
+        "The more alike the gradients, the more each label drags the others along, and the harder it is to flip half "
+        "of them at once. A linear head, one layer on the features of the photo, keeps them further apart than a "
+        "small network on the same features does:"
+    )
+    label, step = lessons()[HALF - 1].question, {STEP: str(HALF)}
+    st.page_link("pages/learn.py", label=label, icon=":material/school:", query_params=step)
 
 
 framed(main)

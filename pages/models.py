@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import streamlit as st
@@ -39,11 +40,30 @@ def main() -> None:
     st.write(
         "Every model here is a network that turns a photo into logits, and an encoding that turns logits into labels."
     )
-    for model in {**models().specs, **models().added}.values():
+    every = list({**models().added, **models().specs}.values())  # what was added lately is looked for first
+    overview(every)
+    add_a_model()
+    st.header("What each of them is")
+    for model in every:
         with st.container(border=True):
             card(model)
-    add_a_model()
     go_on()
+
+
+def overview(every: Sequence[ModelSpec]) -> None:
+    """All models in a few words each."""
+    rows = [
+        {
+            "model": spec.title,
+            "encoding": spec.encoding.name,
+            "labels": str(len(spec.encoding.labels)),
+            "score on test photos": next((f"{name} {score:.3f}" for name, score in headlines(spec).items()), "–"),
+            "picture": f"{spec.preprocessing.size} × {spec.preprocessing.size}",
+        }
+        for spec in every
+    ]
+    table = {column: [plain(row[column]) for row in rows] for column in rows[0]}
+    st.table(table, hide_index=True, border="horizontal")
 
 
 def card(spec: ModelSpec) -> None:
@@ -96,16 +116,20 @@ def facts(spec: ModelSpec) -> dict[str, str]:
         f"{spec.parameters / 1e6:.1f} million parameters" if spec.parameters else "",
         f"{weights / 1e6:.1f} MB" if weights else "",
     ]
-    headline = {name: score for name, score in spec.scores.items() if isinstance(score, int | float)}
     side = spec.preprocessing.size
     return {
         "Encoding": f"{spec.encoding.name}. {spec.encoding.rule}",
-        "Score on test photos": ", ".join(f"{plain(name)} **{score:.3f}**" for name, score in headline.items()),
+        "Score on test photos": ", ".join(f"{plain(name)} **{score:.3f}**" for name, score in headlines(spec).items()),
         "Network": plain(", ".join(part for part in size if part)),
         "Picture": f"{side} × {side} pixels, RGB",
         "Trained on": plain(spec.data),
         "Licence": plain(spec.licence),
     }
+
+
+def headlines(spec: ModelSpec) -> dict[str, float]:
+    """The scores of a card that are one number."""
+    return {name: score for name, score in spec.scores.items() if isinstance(score, int | float)}
 
 
 def details(spec: ModelSpec) -> None:

@@ -1,4 +1,4 @@
-"""Runs: every attack and comparison that has ended, kept on disk; opened again, taken along and back, deleted.
+"""Runs: every attack and comparison that has ended, kept on disk: searched, opened, taken along and back, deleted.
 
 Two attacks are compared in a dialog, for it is to be seen from wherever in the list the second of them was chosen.
 """
@@ -8,15 +8,17 @@ from __future__ import annotations
 import sqlite3
 from datetime import datetime
 from functools import partial
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 import streamlit as st
 
 from jma_core.records import AttackResult, StopReason
-from lab.archive import OtherVersion
+from lab.archive import OtherVersion, is_to_go
 from lab.curves import curves, distance, left_out, over_passes
-from lab.intake import MOST_BYTES, Refused, take_in
+from lab.intake import MOST_BYTES, Refused, take_in, take_in_run
 from lab.links import unknown
+from lab.listing import ORDERS, OUTCOMES, differences, search, similar, to_csv
 from lab.markup import plain
 from lab.pictures import common_gain, perturbation_map, to_picture
 from lab.request import Request
@@ -31,6 +33,7 @@ from ui.shell.session import session
 
 AT_ONCE = 20
 """Runs that the list shows before one asks for more."""
+CARD, THUMBNAIL = 430, 96  # pixels
 SIDES = ("A", "B")
 UPLOAD = "comparison-file"
 """The key of the widget for files."""
@@ -72,20 +75,22 @@ def main() -> None:
     chosen = mine.lasting.compared
     chosen[:] = [number for number in chosen if number in {row.id for row in rows}]
     st.header("Stored runs")
+    found = narrowed(rows)
     shown = AT_ONCE + mine.more_runs
-    for row in rows[:shown]:
-        card(row)
-    if len(rows) > shown:
-        st.button(f"Show more of the {len(rows)}", on_click=_show_more)
+    with st.container(horizontal=True, gap="small"):
+        for row in found[:shown]:
+            card(row, similar(row, rows))
+    if len(found) > shown:
+        st.button(f"Show more of the {len(found)}", on_click=_show_more)
     if len(chosen) == 2:
         comparison([row for number in chosen for row in rows if row.id == number])
 
 
 def take_in_files() -> None:
-    """The place for a comparison that was downloaded."""
-    with st.expander("A comparison from a file", icon=":material/upload_file:"):
+    """The place for a run or a comparison that was downloaded."""
+    with st.expander("A run from a file", icon=":material/upload_file:"):
         st.file_uploader(
-            "A comparison that was downloaded here, or on the page Compare",
+            "A run to go from the attack lab, or a comparison that was downloaded here or on the page Compare",
             "npz",
             key=UPLOAD,
             on_change=_take_in,
@@ -94,20 +99,43 @@ def take_in_files() -> None:
         )
 
 
-def card(row: Row) -> None:
-    """One run: its pictures, what became of it, and what can be done with it."""
+def narrowed(rows: list[Row]) -> list[Row]:
+    """Those that are searched for, in the order chosen; what can be done with all of them."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        words = st.text_input("Search", placeholder="labels, model, attack, note", key="search-runs", width=280)
+        kind = st.selectbox("Show", list(OUTCOMES), key="outcome-of-runs", width=160)
+        order = st.selectbox("Order", list(ORDERS), key="order-of-runs", width=240)
+        found = search(rows, words, kind, order)
+        st.download_button(
+            "Table (CSV)", partial(to_csv, found), "runs.csv", "text/csv", disabled=not found, on_click="ignore"
+        )
+        with st.popover("Delete all of these", disabled=not found):
+            st.write(f"Delete {len(found)} run{'s' * (len(found) != 1)} for good?")
+            numbers = [row.id for row in found]
+            st.button("Yes, delete all", key="delete-all", type="primary", on_click=_delete, args=numbers)
+    st.caption(f"{len(found)} of {len(rows)} runs" if len(found) < len(rows) else f"{len(rows)} runs")
+    return found
+
+
+def card(row: Row, before: Row | None) -> None:
+    """One run: its pictures, what became of it, how it differs from one ``before``, and what can be done with it."""
     hurdle = obstacle(row)
     compared = session().lasting.compared
     chosen = row.id in compared
     together = f"Comparison: {row.attacks} attack{'s' * (row.attacks != 1)}. " if row.attacks else ""
-    with st.container(border=True):
-        with st.container(horizontal=True, gap="small"):
-            st.image(row.original, width=96, alt=f"Original: {row.before}")
-            st.image(row.attacked, width=96, alt=f"Attacked: {row.after}")
-            with st.container(width=340, gap="small"):
-                st.markdown(f"{together}**{plain(row.before)}** → **{plain(row.after)}**")
-                st.caption(outcome(row))
-        with st.container(horizontal=True, gap="small"):
+    with st.container(border=True, width=CARD, gap="small"):
+        with st.container(horizontal=True, gap="xsmall"):
+            st.image(row.original, width=THUMBNAIL, alt=f"Original: {row.before}")
+            st.image(row.attacked, width=THUMBNAIL, alt=f"Attacked: {row.after}")
+            if row.change:
+                st.image(row.change, width=THUMBNAIL, alt="Perturbation: blue darker, orange brighter")
+        st.markdown(f"{together}**{plain(row.before)}** → **{plain(row.after)}**")
+        st.caption(outcome(row))
+        if before and (changed := differences(row, before)):
+            st.caption(plain(f"Unlike the run of {when(before)}: {', '.join(changed)}."))
+        if row.note:
+            st.markdown(f"*{plain(row.note)}*")
+        with st.container(horizontal=True, gap="xsmall"):
             st.button("Open", key=f"open-{row.id}", disabled=bool(hurdle), on_click=_open, args=(row,))
             if row.attacks:
                 file, name = partial(store().file, row.id), f"comparison-{row.id}.npz"
@@ -121,6 +149,9 @@ def card(row: Row) -> None:
                     on_click=_choose,
                     args=(row.id,),
                 )
+            with st.popover("Note", key=f"note-{row.id}"):
+                key = f"write-{row.id}"
+                st.text_area("Note", row.note, max_chars=500, key=key, on_change=_write_down, args=(row.id, key))
             with st.popover("Delete", key=f"ask-{row.id}"):
                 st.write("Delete this run for good?")
                 st.button("Yes, delete it", key=f"delete-{row.id}", type="primary", on_click=_delete, args=(row.id,))
@@ -141,8 +172,12 @@ def outcome(row: Row) -> str:
 
 
 def when(row: Row) -> str:
-    """When it ended, for people."""
-    return f"{datetime.fromisoformat(row.at):%d %b %Y, %H:%M} UTC"
+    """When it ended, by the clock of who looks at it."""
+    try:
+        zone = ZoneInfo(st.context.timezone or "UTC")
+    except (ZoneInfoNotFoundError, ValueError):
+        zone = ZoneInfo("UTC")
+    return f"{datetime.fromisoformat(row.at).astimezone(zone):%d %b %Y, %H:%M %Z}"
 
 
 def _close() -> None:
@@ -241,15 +276,24 @@ def _open(row: Row) -> None:
 
 
 def _take_in() -> None:
-    """Add the comparison in the file to the stored runs, or say why not."""
+    """Add the run or comparison in the file to the stored runs, or say why not. A run with its photo is opened."""
     if (file := st.session_state[UPLOAD]) is None:
         return
+    data, specs = file.getvalue(), models().specs
     try:
-        store().add_comparison(*take_in(file.getvalue(), models().specs))
+        if not is_to_go(data):
+            store().add_comparison(*take_in(data, specs))
+            return
+        spec, request, result, photo = take_in_run(data, specs)
+        store().add(spec, request, result)
+        if photo:
+            session().lasting.restored = photo
+            reopen(request, result)
+            session().go_on = "pages/attack_lab.py"
     except (Refused, OtherVersion) as error:
         session().runs_problem = str(error)
     except (OSError, sqlite3.Error) as error:
-        session().runs_problem = f"The comparison could not be stored: {error}"
+        session().runs_problem = f"What is in the file could not be stored: {error}"
 
 
 def _choose(number: int) -> None:
@@ -261,11 +305,18 @@ def _choose(number: int) -> None:
         chosen.append(number)
 
 
-def _delete(number: int) -> None:
+def _delete(*numbers: int) -> None:
     try:
-        store().delete(number)
+        store().delete(*numbers)
     except (OSError, sqlite3.Error) as error:
         session().runs_problem = f"The run could not be deleted: {error}"
+
+
+def _write_down(number: int, key: str) -> None:
+    try:
+        store().write_down(number, st.session_state[key])
+    except (OSError, sqlite3.Error) as error:
+        session().runs_problem = f"The note could not be stored: {error}"
 
 
 def _show_more() -> None:

@@ -1,10 +1,15 @@
-"""A finished attack as one HTML file: pictures, labels, curves and words. It holds no script and asks for nothing."""
+"""A finished attack as one HTML file: pictures, labels, curves and words, if asked for with the player in it.
+
+It asks for nothing outside itself.
+"""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -57,6 +62,37 @@ class Files:
 
 
 @dataclass(frozen=True)
+class Player:
+    """What moves: a component that shows an attack moment by moment, and all that it shows."""
+
+    html: str
+    css: str
+    js: str
+    """A module whose default export is the function ``mount``."""
+    data: str
+    """JSON, as its first data."""
+
+    @property
+    def given(self) -> str:
+        """The data within a script element, which no text in it can end."""
+        return self.data.replace("<", "\\u003c")
+
+    @property
+    def script(self) -> str:
+        """The module and what mounts it, in one."""
+        given = "data: [JSON.parse(document.getElementById('film').textContent)], parentElement: host.shadowRoot"
+        mounted = f"mount({{ {given}, setStateValue: () => {{}}, setTriggerValue: () => {{}} }});"
+        return "\n".join(
+            [self.js.replace("export default ", ""), "const host = document.getElementById('player');", mounted]
+        )
+
+    @property
+    def policy(self) -> str:
+        """What lets this script run, and no other."""
+        return f"script-src 'sha256-{base64.b64encode(sha256(self.script.encode()).digest()).decode()}'"
+
+
+@dataclass(frozen=True)
 class Figure:
     """A picture with its caption."""
 
@@ -77,16 +113,19 @@ def report(
     photo: str,
     facts: Mapping[str, Any],
     at: datetime,
+    player: Player | None = None,
 ) -> str:
     """The HTML file of an attack that has made a step.
 
     ``photo`` is the photo's credit, ``facts`` are those of the JSON record, and ``at`` says when the report was made.
+    With a ``player`` it holds that, and the one script that it takes; else none.
     """
     before, wanted = spec.encoding.names(result.decoded_before), spec.encoding.wish(request.target)
     labels, labels_note = _labels(spec.encoding, request.target, result)
     return render(
         "report.html",
-        policy=POLICY,
+        policy=f"{POLICY}; {player.policy}" if player else POLICY,
+        player=player,
         title=f"Attack report: {before} → {wanted}",
         about=f"{spec.title} ({spec.encoding.name}), {at:%Y-%m-%d %H:%M %Z}. Photo: {photo}.",
         before=before,

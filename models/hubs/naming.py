@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from models.downloads import HubError
+from models.encodings import Encoding
 
 
 def named(address: str, outputs: int, given: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
@@ -18,6 +19,15 @@ def named(address: str, outputs: int, given: Sequence[str], known: Sequence[str]
             "outputs of image towers are not)."
         )
     return names
+
+
+def title(name: str, encoding: Encoding) -> str:
+    """A library's name of a network for people: "hf-hub:timm/vit_tiny.augreg_in1k" is "vit tiny (augreg in1k)", and how
+    many classes or labels it has.
+    """
+    network, _, trained = name.rpartition(":")[2].rpartition("/")[2].replace("_", " ").partition(".")
+    how = f" ({trained})" if trained else ""
+    return f"{network}{how}, {len(encoding.labels)} {'labels' if encoding.several else 'classes'}"
 
 
 def distinct(texts: Sequence[str]) -> tuple[str, ...]:

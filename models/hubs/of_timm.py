@@ -15,7 +15,7 @@ from torch import nn
 from models.cards import ModelSpec
 from models.downloads import HubError, HubFile, WebFile, Weights, missing, unknown
 from models.encodings import OneHot, Plain
-from models.hubs.naming import named
+from models.hubs.naming import named, title
 from models.photos import Preprocessing
 
 NAME = "NAME"
@@ -74,10 +74,11 @@ def described(
         if squash and config.crop_pct < 1
         else ""
     )
+    meant = encoding(named(address, config.num_classes, labels, known_labels(config)))
     return ModelSpec(
         name=address,
-        title=address.partition(":")[2],
-        encoding=encoding(named(address, config.num_classes, labels, known_labels(config))),
+        title=title(address, meant),
+        encoding=meant,
         network=address,
         # timm rounds the side of the resized photo down
         preprocessing=Preprocessing(

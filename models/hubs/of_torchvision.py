@@ -16,7 +16,7 @@ from torchvision.models import WeightsEnum, segmentation
 from models.cards import ModelSpec
 from models.downloads import WebFile, unknown
 from models.encodings import MultiLabel, OneHot, Plain
-from models.hubs.naming import named
+from models.hubs.naming import named, title
 from models.photos import Preprocessing
 
 NAME = "NAME"
@@ -68,10 +68,11 @@ def describe(name: str, labels: Sequence[str], encoding: Plain | None) -> ModelS
     else:
         data, summary = "ImageNet-1k", ""
         size, crop = look.crop_size[0], look.crop_size[0] / look.resize_size[0]
+    meant = kind(named(address, len(known), labels, known))
     return ModelSpec(
         name=address,
-        title=name,
-        encoding=kind(named(address, len(known), labels, known)),
+        title=title(name, meant),
+        encoding=meant,
         network=address,
         preprocessing=Preprocessing(size, crop, look.interpolation.value),
         mean=tuple(look.mean),

@@ -242,7 +242,7 @@ class Lab:
         return self.ready()
 
     def label(self, name: str) -> Locator:
-        """The pill of a label, which toggles it."""
+        """The button of a label, which a click moves on."""
         return self.page.get_by_role("toolbar", name="Wanted labels").get_by_role("button", name=name, exact=True)
 
     def choose(self, box: str, option: str) -> Lab:

@@ -93,16 +93,16 @@ def test_another_model_brings_its_own_photos_and_the_photo_before_comes_back(
     expect(lab.thumbnail("frog")).to_have_count(0)
 
 
-CLICK_ON_ROCKET = """
+CLICK_ON_STATUE = """
 ([seen, delay]) => {
     const text = element => element.textContent.trim()
     let clicked = false
     new MutationObserver(() => {
-        const rocket = [...document.querySelectorAll("button")].find(button => text(button) === "rocket")
+        const statue = [...document.querySelectorAll("button")].find(button => text(button) === "statue")
         const there = [...document.querySelectorAll("label, p")].some(element => text(element) === seen)
-        if (rocket && there && !clicked) {
+        if (statue && there && !clicked) {
             clicked = true
-            setTimeout(() => rocket.click(), delay)
+            setTimeout(() => statue.click(), delay)
         }
     }).observe(document, { childList: true, subtree: true })
 }
@@ -121,12 +121,12 @@ def test_a_click_while_the_page_is_still_drawn_leaves_the_settings_alone(
 
     So many milliseconds after that was seen: one of them hits the moment when the settings are drawn.
     """
-    rocket = sight("rocket")
+    statue = sight("statue")
     page = open_lab(
         "attack=boxed&max_iter=150&step=0.5&seconds=200",
-        prepare=lambda page: page.add_init_script(f"({CLICK_ON_ROCKET})({json.dumps([seen, delay])})"),
+        prepare=lambda page: page.add_init_script(f"({CLICK_ON_STATUE})({json.dumps([seen, delay])})"),
     ).page
-    expect(page.get_by_role("heading", level=1)).to_have_text(f"{rocket.reads} → {rocket.wanted}")
+    expect(page.get_by_role("heading", level=1)).to_have_text(f"{statue.reads} → {statue.wanted}")
     page.get_by_text("Attack settings", exact=True).click()
     expect(page.get_by_role("spinbutton", name="Most iterations")).to_have_value("150")
     expect(page.get_by_role("spinbutton", name="Most seconds")).to_have_value("200.00")

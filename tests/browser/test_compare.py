@@ -44,8 +44,15 @@ class Touch:
         self.session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
 
 
-def test_pictures_are_moved_zoomed_and_read_together(visit: Callable[..., Visit]) -> None:
+def test_the_page_fits_and_pictures_are_moved_zoomed_and_read_together(visit: Callable[..., Visit]) -> None:
     page = visit("/compare").page
+    expect(page.get_by_role("heading", name="Angles between perturbations")).to_be_visible()
+    expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible()
+    assert_fits(page, tuple(COLUMNS))
+    for width, columns in reversed(COLUMNS.items()):
+        page.set_viewport_size({"width": width, "height": 900})
+        expect(page.locator(".grid")).to_have_css("grid-template-columns", re.compile(rf"^(\S+ ?){{{columns}}}$"))
+
     gallery = page.get_by_role("group", name="Pictures of all attacks")
     figures = gallery.get_by_role("figure")
     expect(figures.locator("b")).to_have_text(NAMES)
@@ -148,13 +155,3 @@ def test_attacks_appear_as_they_end_outlive_a_reload_can_be_stopped_and_are_link
         expect(other.get_by_test_id("stMultiSelect")).to_contain_text(OFFERED[attack].title)
     expect(other).to_have_url(re.compile(re.escape(f"/compare?{ENDLESS}") + "$"))
     expect(other.get_by_text("Run begins with the first attack")).to_be_visible()
-
-
-def test_the_page_fits(visit: Callable[..., Visit]) -> None:
-    page = visit("/compare").page
-    expect(page.get_by_role("heading", name="Angles between perturbations")).to_be_visible()
-    expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible()
-    assert_fits(page, tuple(COLUMNS))
-    for width, columns in COLUMNS.items():
-        page.set_viewport_size({"width": width, "height": 900})
-        expect(page.locator(".grid")).to_have_css("grid-template-columns", re.compile(rf"^(\S+ ?){{{columns}}}$"))

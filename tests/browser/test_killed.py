@@ -1,4 +1,7 @@
-"""A server that is killed in the middle of an attack: what was stored is there, and nothing of what was not."""
+"""A server that is killed in the middle of an attack: what was stored is there, and nothing of what was not.
+
+In tests/lab/test_store.py writers alone are killed, which takes less time.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,8 @@ def attack_and_kill(browser: Browser, log: Path, seconds: float) -> None:
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
-@pytest.mark.parametrize("kills", [1, pytest.param(30, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [1, 30])
 def test_a_killed_server_leaves_whole_runs_and_another_one_lists_them(
     kills: int, browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,21 +7,47 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.sync_api import TimeoutError, expect
+from playwright.sync_api import Page, TimeoutError, expect
 
 from lab.archive import unpack
 from lab.store import store
 from models.registry import ASSETS, MODELS
 from tests.browser.looks import LAID_OUT, SCHEMES, WIDTHS, assert_fits, assert_nothing_sticks_out, looks, wear
-from ui.parts.lessons import LESSONS
+from ui.parts.lessons import lessons
 
 if TYPE_CHECKING:
     from tests.browser.conftest import Lab, Sight, Visit
 
 PROJECTOR: Any = {"width": 1024, "height": 768}
+CONTRASTS = """() => {
+    const channels = (colour) => colour.match(/[\\d.]+/g).slice(0, 3).map((each) => each / 255);
+    const linear = (c) => (c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+    const light = (colour) => {
+        const [red, green, blue] = channels(colour).map(linear);
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05;
+    };
+    const page = document.querySelector('[data-testid="stApp"]');
+    const ground = light(getComputedStyle(page).backgroundColor);
+    const texts = [...page.querySelectorAll(".js-plotly-plot .main-svg text")];
+    const lights = texts.filter((each) => each.textContent.trim()).map((each) => light(getComputedStyle(each).fill));
+    return lights.map((each) => Math.max(each, ground) / Math.min(each, ground));
+}"""
+"""Of the texts of charts to the page's background, as WCAG has it."""
 
 
-def test_the_lab_fits_in_every_width_and_scheme(open_lab: Callable[..., Lab], example: Sight) -> None:
+def assert_charts_can_be_read(page: Page) -> None:
+    expect(page.locator(".js-plotly-plot .xtitle")).not_to_have_count(0)
+    expect(page.locator(".js-plotly-plot .ytick").first).to_be_visible()
+    for scheme in SCHEMES:
+        wear(page, scheme)
+        with suppress(TimeoutError):
+            page.wait_for_function(f"Math.min(...({CONTRASTS})()) >= 4.5", timeout=LAID_OUT)
+        assert min(page.evaluate(CONTRASTS)) >= 4.5
+
+
+def test_the_lab_fits_in_every_width_and_scheme_and_its_charts_can_be_read(
+    open_lab: Callable[..., Lab], example: Sight
+) -> None:
     page = open_lab().page
     expect(page.get_by_text(f"Attacked: {example.wanted}")).to_be_visible()
     expect(page.get_by_role("heading", name="Take it with you")).to_be_visible()
@@ -44,6 +70,8 @@ def test_the_lab_fits_in_every_width_and_scheme(open_lab: Callable[..., Lab], ex
     assert [bars.nth(i).inner_text().split("\n")[0] for i in range(2)] == [f"+ {example.wanted}", f"− {example.reads}"]
     for bar in bars.all():
         expect(bar).to_be_in_viewport(ratio=1)
+    page.set_viewport_size({"width": 1440, "height": 900})
+    assert_charts_can_be_read(page)
 
 
 def test_the_models_fit_in_every_width_and_scheme(visit: Callable[..., Visit]) -> None:
@@ -54,12 +82,14 @@ def test_the_models_fit_in_every_width_and_scheme(visit: Callable[..., Visit]) -
     assert_fits(page)
 
 
-def test_the_geometry_fits_in_every_width_and_scheme(visit: Callable[..., Visit]) -> None:
+def test_the_geometry_fits_in_every_width_and_scheme_and_its_charts_can_be_read(visit: Callable[..., Visit]) -> None:
     page = visit("/geometry").page
     expect(page.get_by_text("The nearest point is not the cheapest.")).to_be_visible()
     expect(page.get_by_text("The logits in numbers")).to_be_visible()
     expect(page.locator(".js-plotly-plot .scatterlayer").first).to_be_visible()
     assert_fits(page)
+    page.set_viewport_size({"width": 1440, "height": 900})
+    assert_charts_can_be_read(page)
 
 
 @pytest.fixture
@@ -96,11 +126,11 @@ def test_the_runs_fit_in_every_width_and_scheme(two_runs: None, visit: Callable[
 
 def test_the_lecture_fits_in_every_width_and_scheme(visit: Callable[..., Visit]) -> None:
     page = visit("/learn").page
-    for number, lesson in enumerate(LESSONS, start=1):
+    for number, lesson in enumerate(lessons(), start=1):
         expect(page.get_by_role("heading", level=1)).to_have_text(lesson.question)
         expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible()
         assert_fits(page)
-        if number < len(LESSONS):
+        if number < len(lessons()):
             page.get_by_role("button", name="Next").click()
 
 
@@ -118,42 +148,14 @@ def test_on_a_phone_the_controls_open_beside_the_page_and_an_attack_succeeds(
     assert_nothing_sticks_out(lab.page)
 
 
-CONTRASTS = """() => {
-    const channels = (colour) => colour.match(/[\\d.]+/g).slice(0, 3).map((each) => each / 255);
-    const linear = (c) => (c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
-    const light = (colour) => {
-        const [red, green, blue] = channels(colour).map(linear);
-        return 0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05;
-    };
-    const page = document.querySelector('[data-testid="stApp"]');
-    const ground = light(getComputedStyle(page).backgroundColor);
-    const texts = [...page.querySelectorAll(".js-plotly-plot .main-svg text")];
-    const lights = texts.filter((each) => each.textContent.trim()).map((each) => light(getComputedStyle(each).fill));
-    return lights.map((each) => Math.max(each, ground) / Math.min(each, ground));
-}"""
-"""Of the texts of charts to the page's background, as WCAG has it."""
-
-
-@pytest.mark.parametrize("path", ["/", "/geometry"])
-def test_what_is_written_in_charts_can_be_read(path: str, visit: Callable[..., Visit]) -> None:
-    page = visit(path).page
-    expect(page.locator(".js-plotly-plot .xtitle")).not_to_have_count(0)
-    expect(page.locator(".js-plotly-plot .ytick").first).to_be_visible()
-    for scheme in SCHEMES:
-        wear(page, scheme)
-        with suppress(TimeoutError):
-            page.wait_for_function(f"Math.min(...({CONTRASTS})()) >= 4.5", timeout=LAID_OUT)
-        assert min(page.evaluate(CONTRASTS)) >= 4.5
-
-
-@pytest.mark.parametrize("width", WIDTHS)
-def test_a_link_of_the_navigation_shows_that_it_has_the_keyboard(width: int, visit: Callable[..., Visit]) -> None:
-    page = visit("/models", width=width).page
-    if width == min(WIDTHS):
-        page.get_by_test_id("stExpandSidebarButton").click()
+def test_a_link_of_the_navigation_shows_that_it_has_the_keyboard(visit: Callable[..., Visit]) -> None:
+    page = visit("/runs", width=min(WIDTHS)).page
+    page.get_by_test_id("stExpandSidebarButton").click()
     link = page.get_by_role("link", name="Compare", exact=True)
-    page.get_by_role("link", name="Attack lab", exact=True).focus()
-    expect(link).not_to_have_css("outline-style", "solid")
-    page.keyboard.press("Tab")
-    expect(link).to_be_focused()
-    expect(link).to_have_css("outline-style", "solid")
+    for width in sorted(WIDTHS):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.get_by_role("link", name="Attack lab", exact=True).focus()
+        expect(link).not_to_have_css("outline-style", "solid")
+        page.keyboard.press("Tab")
+        expect(link).to_be_focused()
+        expect(link).to_have_css("outline-style", "solid")

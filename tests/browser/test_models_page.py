@@ -1,4 +1,7 @@
-"""The models page on a phone, and adding a model of one's own through the real file inputs."""
+"""The models page on a phone, and adding a model of one's own through the real file inputs.
+
+What is slow here has a twin in tests/pages/models, which asks the same of the page without a browser.
+"""
 
 from __future__ import annotations
 
@@ -31,10 +34,10 @@ CARD = {
 }
 
 
-def toy(hidden: int = 4) -> tuple[bytes, bytes]:
-    """A card and the weights of a small untrained network; ``hidden`` makes it as large as wanted."""
+def toy() -> tuple[bytes, bytes]:
+    """A card and the weights of an untrained network, small but for its hidden layer."""
     torch.manual_seed(0)
-    options = {"bottom": [[4, 4]], "width": 4, "hidden": hidden}
+    options = {"bottom": [[4, 4]], "width": 4, "hidden": 12_000}
     network = VGG(outputs=3, **options)
     return tomli_w.dumps({**CARD, "options": options}).encode(), safetensors.torch.save(network.state_dict())
 
@@ -43,13 +46,6 @@ def give(page: Page, box: str, name: str, data: bytes) -> None:
     with page.expect_file_chooser() as chooser:
         page.get_by_role("region", name=box).get_by_role("button", name="Upload", exact=True).click()
     chooser.value.set_files({"name": name, "mimeType": "application/octet-stream", "buffer": data})
-
-
-def add(page: Page, card: bytes, weights: bytes) -> None:
-    page.get_by_role("tab", name="From a file").click()
-    give(page, "Weights", "toy.safetensors", weights)
-    give(page, "Card", "toy.toml", card)
-    page.get_by_role("button", name="Add this model").click()
 
 
 def test_on_a_phone_the_models_page_never_scrolls_sideways(visit: Callable[..., Visit]) -> None:
@@ -92,13 +88,19 @@ def forgetful(visit: Callable[..., Visit]) -> Iterator[Callable[..., Visit]]:
         expect(page.get_by_role("button", name="Remove")).to_have_count(0)
 
 
-def test_a_model_of_ones_own_is_added_and_attacked_with_a_few_clicks(forgetful: Callable[..., Visit], lab: Lab) -> None:
-    page = lab.page
+def test_a_model_of_ones_own_of_more_than_ten_megabytes_is_added_and_attacked_with_a_few_clicks(
+    forgetful: Callable[..., Visit], lab: Lab
+) -> None:
+    page, (card, weights) = lab.page, toy()
+    assert 11 < len(weights) / 1e6 < 30
     page.get_by_role("link", name="Models").click()
-    add(page, *toy())
+    page.get_by_role("tab", name="From a file").click()
+    give(page, "Weights", "toy.safetensors", weights)
+    give(page, "Card", "toy.toml", card)
+    page.get_by_role("button", name="Add this model").click()
     expect(page.get_by_role("heading", name="Toy colours")).to_be_visible()
     expect(page.get_by_role("button", name="Open in the lab")).to_have_count(len(MODELS) + 1)
-    page.get_by_role("button", name="Open in the lab").last.click()
+    page.get_by_role("button", name="Open in the lab").first.click()
     expect(page.get_by_role("heading", level=1)).to_contain_text(" → ")
     expect(page.get_by_role("combobox", name="Model")).to_have_value("Toy colours")
     lab.ready().button("Run").click()
@@ -109,19 +111,9 @@ def test_a_model_of_ones_own_is_added_and_attacked_with_a_few_clicks(forgetful: 
     assert record["success"] is True
 
 
+@pytest.mark.slow
 def test_a_pickled_checkpoint_is_refused_in_words_that_help(visit: Callable[..., Visit]) -> None:
     page = visit("/models").page
     page.get_by_role("tab", name="From a file").click()
     give(page, "Weights", "net.pt", b"never opened")
     expect(page.get_by_role("alert")).to_have_text(f"net.pt is a pickled checkpoint. {HOW_TO_CONVERT}")
-
-
-def test_weights_of_more_than_ten_megabytes_are_accepted(forgetful: Callable[..., Visit]) -> None:
-    visited, (card, weights) = forgetful("/models"), toy(hidden=12_000)
-    page = visited.page
-    assert 11 < len(weights) / 1e6 < 30
-    page.get_by_role("tab", name="From a file").click()
-    give(page, "Weights", "toy.safetensors", weights)
-    give(page, "Card", "toy.toml", card)
-    page.get_by_role("button", name="Add this model").click()
-    expect(page.get_by_role("heading", name="Toy colours")).to_be_visible()

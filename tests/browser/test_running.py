@@ -1,6 +1,7 @@
 """Attacks under way: step by step, stopped, looked away from, in two tabs at once.
 
-What is slow here has a twin in tests/pages/attack_lab, which asks the same of the page without a browser.
+What is slow here has a twin without a browser in tests/pages/attack_lab, tests/ui/test_truth.py or, for Geometry,
+tests/ui/figures/test_space.py.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 RUNNING = re.compile(r"Running: iteration (\d+)\.")
 AFTER_SOME = re.compile(r"^[5-9]|\d\d")
 """Updates."""
-SLOW = "model=gtsrb-onehot"
+SLOW = "model=gtsrb-onehot&want=no+vehicles"
 """Its attacks last for seconds on the tests' server: see tests/browser/resting.py."""
 ENDLESS = f"{SLOW}&attack=refined&steps=1000"
 
@@ -111,6 +112,7 @@ def test_a_key_pressed_while_an_attack_runs_holds_until_it_is_followed_again(ope
     expect(lab.slider).to_have_value("0")
 
 
+@pytest.mark.slow
 def test_a_double_click_on_run_is_one_attack_that_succeeds(lab: Lab) -> None:
     lab.button("Run").dblclick()
     expect(lab.success).to_contain_text("The result reads as no vehicles")
@@ -142,6 +144,7 @@ def test_the_server_never_names_a_message_that_the_browser_may_have_dropped(open
     assert "ref_hash" not in told
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_while_another_page_is_looked_at(lab: Lab) -> None:
     lab.button("Run").click()
     expect(lab.page.get_by_text(RUNNING)).to_be_visible()
@@ -236,6 +239,7 @@ def test_an_attack_on_an_upload_is_stopped_and_found_from_the_next_upload(
     lab.reads_as("stop")
 
 
+@pytest.mark.slow
 def test_the_frame_called_the_result_reads_as_the_result(
     open_lab: Callable[..., Lab], sight: Callable[..., Sight]
 ) -> None:
@@ -252,6 +256,7 @@ def test_the_frame_called_the_result_reads_as_the_result(
     expect(lab.page.get_by_role("heading", name=f"Measures of update {result} of 120, the result")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_the_margins_of_codewords_cross_zero_where_the_word_is_read(open_lab: Callable[..., Lab]) -> None:
     """The curve is the decoder's: the linear rows that JMA aims at may still be violated there."""
     lab = open_lab("model=mnist-ecoc16&want=6").ready()
@@ -268,6 +273,7 @@ def test_the_margins_of_codewords_cross_zero_where_the_word_is_read(open_lab: Ca
     expect(lab.page.get_by_text("margin, correlation")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_the_region_that_geometry_shows_for_codewords_is_the_decoders(visit: Callable[..., Visit]) -> None:
     page = visit("/geometry?model=mnist-ecoc16&want=6").page
     expect(page.get_by_text("Grey is what the decoder reads as wanted")).to_be_visible()

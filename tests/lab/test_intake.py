@@ -9,10 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from lab.archive import OtherVersion, pack_comparison, unpack_comparison
+from lab.archive import OtherVersion, is_to_go, pack, pack_comparison, pack_to_go, unpack_comparison
 from lab.comparison import Contender
-from lab.intake import Refused, take_in
+from lab.intake import Refused, take_in, take_in_run
+from lab.photos.uploads import read_photo
+from lab.pictures import as_png
 from lab.request import Canvas, Settings
 from models.registry import ASSETS, DEFAULT, MODELS
 
@@ -107,3 +110,33 @@ def test_a_model_that_is_not_here_or_is_another_is_named(two: list[Contender]) -
         take_in(pack_comparison([asked(model="nowhere")(each) for each in two]), MODELS)
     with pytest.raises(Refused, match="has other weights here"):
         take_in(pack_comparison(two, "f" * 64), MODELS)
+
+
+def test_a_run_to_go_is_what_it_was_with_its_photo_or_without(two: list[Contender]) -> None:
+    request, result = two[0].request, two[0].result
+    bare = pack_to_go(request, result, SPEC.sha256)
+    assert is_to_go(bare)
+    assert not any(map(is_to_go, (SHIPPED, pack(request, result), b"", b"text")))
+    spec, asked, taken, photo = take_in_run(bare, MODELS)
+    assert (spec, asked, photo) == (SPEC, request, None)
+    np.testing.assert_array_equal(taken.image, result.image)
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8))
+    _, asked, _, photo = take_in_run(pack_to_go(request, result, SPEC.sha256, as_png(picture)), MODELS)
+    assert photo is not None
+    np.testing.assert_array_equal(np.asarray(photo.image), np.asarray(picture))
+    assert asked == replace(request, photo=photo.digest) != request
+    assert photo.digest == read_photo(as_png(picture), "photo.png").digest
+
+
+def test_a_run_to_go_that_is_none_is_refused(two: list[Contender]) -> None:
+    request, result = two[0].request, two[0].result
+    whole = pack_to_go(request, result, SPEC.sha256)
+    for data, said in (
+        (whole[: len(whole) // 2], "is damaged, or is not a run"),
+        (pack_to_go(request, result, "other"), "has other weights here"),
+        (pack_to_go(replace(request, model="nobody's"), result, ""), "is not on offer here"),
+        (pack_to_go(replace(request, model="gtsrb-onehot"), result, ""), "could have given here"),
+        (pack_to_go(request, result, SPEC.sha256, b"no photo"), "The photo in this file cannot be used"),
+    ):
+        with pytest.raises((Refused, OtherVersion), match=said):
+            take_in_run(data, MODELS)

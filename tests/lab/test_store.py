@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import signal
 import sqlite3
@@ -100,6 +101,7 @@ def test_the_list_says_what_became_of_the_attack(
     assert row.success is finished.success is True
     assert row.reason == finished.reason
     assert (row.l2, row.n_it, row.backward) == (finished.distortion.l2, finished.n_it, finished.backward)
+    assert json.loads(row.asked) == request_for().settings.told()
 
 
 def test_a_long_attack_is_thinned_and_keeps_its_last_step_and_its_result(
@@ -181,15 +183,17 @@ def test_of_many_long_attacks_each_keeps_a_few_moments(
         assert len(each.result.trace) == 200
 
 
-def test_a_file_from_before_there_were_comparisons_is_read_and_then_takes_one(
+def test_a_file_from_before_there_were_comparisons_and_notes_is_read_and_then_takes_them(
     kept: Store, add: Callable[..., None], compared: list[Contender]
 ) -> None:
     add(kept, 1.0)
-    changed("ALTER TABLE runs DROP COLUMN attacks")(kept.path)
-    assert [row.attacks for row in kept.rows()] == [0]
+    for column in module.ADDED:
+        changed(f"ALTER TABLE runs DROP COLUMN {column}")(kept.path)
+    assert [(row.attacks, row.change, row.asked, row.note) for row in kept.rows()] == [(0, b"", "", "")]
     assert marks(kept) == [1.0]
     kept.add_comparison(SPEC, compared)
-    assert [row.attacks for row in kept.rows()] == [3, 0]
+    kept.write_down(1, "the first")
+    assert [(row.attacks, row.note) for row in kept.rows()] == [(3, ""), (0, "the first")]
     assert kept.get(1)[0].settings.max_seconds == 1.0
     assert kept.aside() == {}
 

@@ -267,9 +267,7 @@ def test_every_preset_is_a_target_and_asks_for_a_change(encoding: Encoding, data
                 assert type(target) is (tuple if ordered else frozenset)
                 if name != "Least likely k" or len(encoding.labels) > 3:  # of three, the last two may be the first two
                     assert not encoding.meets(now, target), name
-    assert encoding.proposed(now) == next(
-        encoding.presets[name](now, 0, rng) for name in ("Runner-up", "Swap two") if name in encoding.presets
-    )
+    assert not encoding.meets(now, encoding.proposed(now))
 
 
 def test_what_no_target_of_the_encoding_is_is_refused_in_a_sentence() -> None:
@@ -310,8 +308,26 @@ def at(z: np.ndarray, decoded: int) -> Prediction:
     return Prediction(z, np.array(decoded))
 
 
-def test_the_proposal_of_a_class_is_the_runner_up() -> None:
-    assert SIGNS.proposed(at(np.arange(43.0), 42)) == 41
+def test_the_proposal_of_a_class_is_far_and_not_the_farthest() -> None:
+    """Of 43 classes the seventh after the first, for 6.56 is the root of 43; of two the other one."""
+    ranked = at(np.arange(43.0), 42)
+    assert (SIGNS.proposed(ranked), SIGNS.runner_up(ranked), SIGNS.least_likely(ranked)) == (35, 41, 0)
+    assert OneHot(("a", "b")).proposed(at(np.array([1.0, 0.0]), 0)) == 1
+
+
+def test_what_asks_for_less_frees_what_stays_or_leaves_out_what_was_hardest() -> None:
+    before, labels = above(cat=2, snow=1), SCENES.labels
+    flips = {"cat": 0, "flowers": 1, "sun": 1}
+    target = tuple(flips.get(name, int(before.decoded[i])) for i, name in enumerate(labels))
+    less = SCENES.easier(target, before, above(cat=-1, flowers=1, sun=-2, snow=1).logits)
+    assert list(less) == ["Free the other labels", "Leave out sun"]
+    assert less["Free the other labels"] == tuple(flips.get(name, FREE) for name in labels)
+    assert less["Leave out sun"] == tuple(0 if name == "sun" else w for name, w in zip(labels, target, strict=True))
+    floating = less["Free the other labels"]
+    assert list(SCENES.easier(floating, before, before.logits)) == ["Leave out flowers"]
+    order = SIGNS.easier((3, 5, 7), at(np.zeros(43), 0), np.eye(43)[3] * 9 + np.eye(43)[5] * 8)
+    assert order == {f"Leave out {SIGNS.labels[7]}": (3, 5)}
+    assert SIGNS.easier(3, at(np.zeros(43), 0), np.zeros(43)) == {}
 
 
 def test_the_proposal_of_labels_swaps_the_strongest_for_the_next_best() -> None:

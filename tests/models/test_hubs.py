@@ -34,7 +34,7 @@ from models.data import DataError
 from models.downloads import SUGGESTIONS, HubError, HubFile, WebFile
 from models.encodings import Encoding, MultiLabel, OneHot
 from models.hubs import HUBS, describe, pretrained, unavailable, weights_of
-from models.hubs.naming import distinct
+from models.hubs.naming import distinct, title
 from models.hubs.of_torchvision import Present
 from models.loaders import load
 
@@ -635,3 +635,15 @@ def test_clip_mlp_without_photos_of_its_labels_says_so(tiny_clip: open_clip.CLIP
     task = clip_mlp.task("tiny/random", ["warm"])
     with pytest.raises(DataError, match="No photos with the labels warm"):
         task.data(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("timm:resnet18.a1_in1k", "resnet18 (a1 in1k), 2 labels"),
+        ("hf-hub:timm/vit_tiny_patch16_224.augreg_in1k", "vit tiny patch16 224 (augreg in1k), 2 labels"),
+        ("resnet18", "resnet18, 2 labels"),
+    ],
+)
+def test_a_title_can_be_read(name: str, said: str) -> None:
+    assert title(name, MultiLabel(("cat", "dog"))) == said

@@ -14,7 +14,7 @@ from lab.runs.pool import ModelPool
 from tests.pages.page import Page
 
 HEAVY = {"torch", "timm", "torchvision", "open_clip"}
-STEPS = range(1, 7)
+STEPS = range(1, 8)
 
 
 def seen(page: Page) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from lab.request import Request
 from lab.runs.attack_run import AttackRun
 from tests.markdown import seen
 from tests.sessions import session_of
+from ui.shell.session import target_key
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 120.0  # seconds; an attack takes a few on a quiet machine
@@ -62,6 +63,22 @@ class Page(AppTest):
     def in_the_lab(self) -> bool:
         """Whether this is the attack lab, whose title is its attack."""
         return [" → " in each.value for each in self.title] == [True]
+
+    @property
+    def toggles(self) -> str:
+        """Where the state of the session keeps what the toggles of labels ask for: 1, 0 or -1 for each of them."""
+        kept = session_of(self).lasting.kept
+        return target_key(kept["model"], kept["photo"])
+
+    def asked(self) -> tuple[int, ...]:
+        """What they ask for."""
+        return self.session_state[self.toggles]
+
+    def ask(self, *lit: int) -> Self:
+        """Click on them until these labels alone are wanted."""
+        self.session_state[self.toggles] = tuple(int(i in lit) for i in range(len(self.asked())))
+        self.run()
+        return self.intact()
 
     def pictures(self) -> list[str]:
         """What is written below those of the main column."""

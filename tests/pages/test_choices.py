@@ -30,7 +30,7 @@ def preset(at: Page, name: str) -> Page:
 
 
 def lit(at: Page) -> set[str]:
-    return {SCENES.encoding.labels[i] for i in at.widget("pills", "Wanted labels").value}
+    return {SCENES.encoding.labels[i] for i, wanted in enumerate(at.asked()) if wanted == 1}
 
 
 def link(at: Page) -> str:
@@ -77,13 +77,12 @@ def test_a_preset_sets_the_labels_and_asks_the_network_nothing(passes: list[int]
 def test_presets_of_a_class() -> None:
     at = Page(model=CODE).settle()
     spec, now = MODELS[CODE], sight(MODELS[CODE], "cat")
-    box = at.widget("selectbox", "Wanted class")
-    proposed = box.value
+    assert at.widget("selectbox", "Wanted class").value == spec.encoding.proposed(now)
     assert not [each for each in at.number_input if each.label == "k, flips at random"]
     preset(at, "Least likely")
     assert at.widget("selectbox", "Wanted class").value == spec.encoding.least_likely(now)
     preset(at, "Runner-up")
-    assert at.widget("selectbox", "Wanted class").value == proposed
+    assert at.widget("selectbox", "Wanted class").value == spec.encoding.runner_up(now)
     drawn = {preset(at, "Random class").widget("selectbox", "Wanted class").value for _ in range(8)}
     assert len(drawn) > 1
     assert int(now.decoded) not in drawn
@@ -101,7 +100,6 @@ def thousand() -> Iterator[ModelSpec]:
 
 def test_a_thousand_labels_are_searched_and_told_in_short(thousand: ModelSpec) -> None:
     at = Page(model=thousand.name, want=["tabby", "espresso"]).settle()
-    assert not at.pills
     box = at.widget("multiselect", "Wanted labels")
     assert [thousand.encoding.labels[i] for i in box.value] == ["tabby", "espresso"]
     at.widget("number_input", "k, flips at random").set_value(500).run()
@@ -163,7 +161,7 @@ def test_an_address_sets_every_widget_and_the_page_gives_it_back() -> None:
 def test_labels_that_float_come_back_from_an_address() -> None:
     at = Page(photo="bridge", want="snow", **{"not": "bridge"}).settle()
     assert lit(at) == {"snow"}
-    assert not at.widget("checkbox", "Hold the other labels").value
+    assert at.labelled("Hold the other labels")
     assert at.says("→ snow, not bridge (other labels float)")
     assert link(at) == "photo=bridge&want=snow&not=bridge&free=1"
 

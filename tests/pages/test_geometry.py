@@ -49,12 +49,19 @@ def charts(at: Page) -> list[dict[str, Any]]:
     return [json.loads(each.proto.spec) for each in at.main.get("plotly_chart")]
 
 
+def plane(at: Page) -> dict[str, Any]:
+    """What the drawing was sent."""
+    told = [json.loads(each.proto.json)[0] for each in at.main.get("bidi_component")]
+    return next(each for each in told if isinstance(each, dict))
+
+
+def paths(at: Page) -> dict[str, Any]:
+    """The paths in the drawing, by name."""
+    return {each["name"]: each for each in plane(at)["paths"]}
+
+
 def picker(at: Page, label: str) -> Selectbox:
     return next(box for box in at.selectbox if box.label == label)
-
-
-def trace(chart: dict[str, Any], name: str) -> dict[str, Any]:
-    return next(each for each in chart["data"] if each.get("name") == name)
 
 
 def loaded(name: str) -> LoadedModel:
@@ -96,8 +103,7 @@ def test_the_example_shows_its_costs_and_the_path_of_its_attack() -> None:
     assert run.result is not None
     last = rows["‖δ‖ of the last attack, new gradients at each step"]
     assert last == ["", f"{run.result.distortion.l2:.3f}", ""]
-    plane = charts(at)[0]
-    assert trace(plane, "path of the last attack")["customdata"] == list(range(len(run.result.steps) + 1))
+    assert paths(at)["path of the last attack"]["updates"] == list(range(len(run.result.steps) + 1))
     assert not at.says("its path has no others")
     assert at.says(f"rank {space.rank}")
 
@@ -108,8 +114,7 @@ def test_of_an_attack_whose_updates_were_not_all_kept_those_that_were_have_their
     kept = run.result.steps[2::3]
     thin = AttackRun.finished(run.request, replace(run.result, steps=kept))
     session_of(at).lasting.runs[run.request] = thin
-    plane = charts(at.settle())[0]
-    assert trace(plane, "path of the last attack")["customdata"] == [0, *(step.number for step in kept)]
+    assert paths(at.settle())["path of the last attack"]["updates"] == [0, *(step.number for step in kept)]
     assert at.says(f"Of the last attack {len(kept)} of {len(run.result.steps)} updates were kept")
 
 
@@ -120,30 +125,46 @@ def test_the_paths_of_attacks_that_were_compared_are_in_one_picture() -> None:
     session_of(at).lasting.reopened = {each.request: each for each in (shipped[1], shipped[2], elsewhere)}
     run = example()
     session_of(at).lasting.bouts[run.request] = run
-    plane = charts(at.settle())[0]
-    names = [each.get("name") for each in plane["data"]]
-    assert [name for name in names if name in ("Refined", "DDN", "JMA")] == ["Refined", "DDN", "JMA"]
+    assert list(paths(at.settle()))[1:] == ["Refined", "DDN", "JMA"]
     assert at.says("Thin lines are the paths of the attacks that you have compared")
     anew = AttackRun(shipped[2].request, np.zeros((8, 8, 3), np.uint8))
     session_of(at).lasting.bouts[anew.request] = anew
-    names = [each.get("name") for each in charts(at.run().settle())[0]["data"]]
-    assert [name for name in names if name in ("Refined", "DDN", "JMA")] == ["Refined", "JMA"]
+    assert list(paths(at.run().settle()))[1:] == ["Refined", "JMA"]
 
 
-def test_a_point_of_ones_own_has_its_price() -> None:
-    at = open_page()
+def test_a_point_of_ones_own_has_its_price_and_its_address() -> None:
     section = section_through_points(example_space().space)
-    at.slider[0].set_value(10.0)
-    at.slider[1].set_value(12.0)
-    at.settle()
+    at = Page("geometry", at="10,12").settle()
     cost = section.effort(np.array([10.0, 12.0]))
+    assert plane(at)["free"] == [10, 12]
     assert at.says(f"in the target region and costs **{cost:.3f}** in pixels")
-    at.slider[1].set_value(1.0)
-    at.settle()
+    laid = {"subject": plane(at)["subject"], "point": [10.0, 1.0], "chosen": "r′, the nearest"}
+    session_of(at).lasting.kept["plane"] = laid
+    at.run().settle()
     assert at.says("outside the target region")
+    assert "Photo after the full step to r′" in str(at.pictures())
+    assert any("at=10%2C1" in each.value or "at=10,1" in each.value for each in at.code), [
+        each.value for each in at.code
+    ]
+    picker(at, "Model").select("scenes-mlp")
+    at.settle()
+    (point,) = np.array([plane(at)["free"]])
+    assert point.tolist() != [10, 1], "what was dragged in another space counts no more"
 
 
-@pytest.mark.parametrize(("view", "pickers"), [("Two logits", 2), ("Three logits", 3)])
+def test_an_address_restores_the_view() -> None:
+    at = Page("geometry", view="two", axis=["snow", "cat"], at="1,2").settle()
+    assert plane(at)["axes"] == ["snow", "cat"]
+    assert plane(at)["free"] == [1, 2]
+    assert any("view=two&axis=snow&axis=cat&at=1,2" in each.value for each in at.code)
+    at = Page("geometry", view="four", axis=["snow", "snow"], at="x").settle()
+    (warning,) = at.warning
+    for said in ("**view** is “four”", "**axis** is “snow”, “snow”", "**at** is “x”"):
+        assert said in warning.value
+    assert plane(at)["axes"] == ["logits, across", "logits, from z towards r′"]
+
+
+@pytest.mark.parametrize(("view", "pickers"), [("two", 2), ("three", 3)])
 def test_logits_can_be_chosen(view: str, pickers: int) -> None:
     at = open_page()
     at.segmented_control[0].set_value(view)
@@ -153,11 +174,13 @@ def test_logits_can_be_chosen(view: str, pickers: int) -> None:
     assert boxes[0].options[boxes[0].index] == "cat"  # whose border binds
     boxes[0].select_index(0)
     at.settle()
-    layout = charts(at)[0]["layout"]
-    axes = layout.get("scene", layout)
-    assert axes["xaxis"]["title"]["text"] == MODELS[DEFAULT].encoding.labels[0]
     up = next(box for box in at.main.selectbox if box.label == "Up: logit of")
-    assert axes["zaxis" if "zaxis" in axes else "yaxis"]["title"]["text"] == up.options[up.index]
+    across_and_up = MODELS[DEFAULT].encoding.labels[0], up.options[up.index]
+    if view == "two":
+        assert plane(at)["axes"] == [*across_and_up]
+    else:
+        axes = charts(at)[0]["layout"]["scene"]
+        assert (axes["xaxis"]["title"]["text"], axes["zaxis"]["title"]["text"]) == across_and_up
 
 
 def test_another_photo_of_another_model_is_measured_and_shown_with_its_code() -> None:

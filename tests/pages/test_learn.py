@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ from models.loaders import LoadedModel, to_tensor
 from models.registry import MODELS
 from tests.pages.page import PATIENCE, Page
 from tests.sessions import session_of
-from ui.parts.lessons import FAR, LESSONS, MANY
+from ui.parts.lessons import FAR, HALF, MANY, lessons
+from ui.parts.resistance import DEEP, LINEAR, ROBUST
 
 
 def open_step(number: int) -> Page:
@@ -35,31 +37,34 @@ def loaded(name: str) -> LoadedModel:
 
 
 def test_four_steps_are_drawn_without_torch_and_the_others_say_what_they_wait_for(first_paint: dict[str, Any]) -> None:
-    pages = [first_paint[f"learn {step}"] for step in range(1, 7)]
-    assert [page["charts"] for page in pages] == [1, 1, 0, 1, 2, 0]
+    pages = [first_paint[f"learn {step}"] for step in range(1, HALF + 1)]
+    assert [page["charts"] for page in pages] == [1, 1, 0, 0, 2, 0, 0]
     assert not any(page["heavy"] or page["exceptions"] for page in pages)
 
 
 def test_back_and_next_go_through_all_steps_and_the_address_follows() -> None:
     at = open_step(1)
     seen = []
-    for number, lesson in enumerate(LESSONS, start=1):
+    steps = lessons()
+    for number, lesson in enumerate(steps, start=1):
         seen.append(at.title[0].value)
         assert np.ravel(at.query_params["step"]) == [str(number)]
-        assert at.main.latex, lesson.name
-        if number < len(LESSONS):
+        assert at.main.latex or number >= HALF, lesson.name
+        if number < len(steps):
+            assert not at.main.get("page_link")
             at.press("Next").settle()
-    assert seen == [lesson.question for lesson in LESSONS]
-    assert at.press("Back").settle().title[0].value == LESSONS[-2].question
+    assert seen == [lesson.question for lesson in steps]
+    assert len(at.main.get("page_link")) == 4, "the last step leads on"
+    assert at.press("Back").settle().title[0].value == steps[-2].question
 
 
-@pytest.mark.parametrize(("asked", "shown"), [("7", 6), ("-1", 1), ("abc", 1), ("3.5", 1)])
+@pytest.mark.parametrize(("asked", "shown"), [("9", HALF), ("-1", 1), ("abc", 1), ("3.5", 1)])
 def test_an_address_that_asks_for_no_step_is_explained_and_the_nearest_shown(asked: str, shown: int) -> None:
     at = Page("learn", step=asked).settle()
-    assert at.title[0].value == LESSONS[shown - 1].question
+    assert at.title[0].value == lessons()[shown - 1].question
     (warning,) = at.warning
     assert (
-        f"**step** is {quoted(asked)}, where a number from 1 to 6 was expected. The page shows {shown}."
+        f"**step** is {quoted(asked)}, where a number from 1 to {HALF} was expected. The page shows {shown}."
         in warning.value
     )
     at.press("2 Target").settle()
@@ -169,3 +174,61 @@ def test_6_the_rounds_end_at_the_optimum_of_all_constraints() -> None:
     assert at.says(f"**{classes / network.backward:.0f} times fewer**")
     at.press("Open this example in the attack lab").loaded()
     assert at.says(f"→ {FAR}")
+
+
+def answer(at: Page) -> str:
+    """What the class is told when the answer is shown; nothing of it is there before."""
+    before = set(at.texts())
+    at.toggle[0].set_value(True)
+    (told,) = set(at.settle().texts()) - before
+    return told
+
+
+def test_the_answers_are_computed_from_the_record() -> None:
+    run, spec, space = example(), MODELS[example().request.model], example_space().space
+    assert run.result is not None
+    z, taus, labels = run.result.logits_before, np.array(spec.encoding.thresholds), spec.encoding.labels
+    away = np.where(run.result.decoded_before, np.inf, taus - z)
+    assert f"**{labels[int(away.argmin())]}**: its logit is {away.min():.2f} below" in answer(open_step(1))
+    wanted = np.array(run.request.target)
+    short = np.where(wanted == 1, taus - z, z - taus).clip(min=0)
+    assert f"**{np.linalg.norm(short):.2f}**" in answer(open_step(2))
+    lengths = np.sqrt(space.gram.diagonal())
+    assert f"**{labels[int(lengths.argmax())]}**, at {1 / lengths.max():.3f}" in answer(open_step(4))
+    walked = [step.image for step in run.result.steps if step.phase == "walk"]
+    ends = float(np.linalg.norm(walked[-1].astype(float) - run.result.original))
+    assert f"end **{ends:.3f}** from the photo" in answer(open_step(5))
+
+
+def test_7_the_cosines_are_those_of_the_two_heads_and_half_of_the_labels_are_to_flip() -> None:
+    at = open_step(HALF)
+    photo = next(each for each in samples("photos").values() if each.name == "cat.png")
+    cosines = {}
+    for name in (LINEAR, DEEP):
+        model = loaded(name)
+        x = to_tensor(model.spec.preprocessing(photo.image), model.device).requires_grad_()
+        logits = model.network(x[None])[0]
+        rows = torch.stack([torch.autograd.grad(z, x, retain_graph=True)[0].flatten() for z in logits])
+        unit = rows / rows.norm(dim=1, keepdim=True)
+        cosines[name] = float((unit @ unit.T).abs()[np.triu_indices(len(rows), 1)].mean())
+    assert metrics(at) == {"Cosine, linear": f"{cosines[LINEAR]:.2f}", "Cosine, network": f"{cosines[DEEP]:.2f}"}
+    assert cosines[LINEAR] < cosines[DEEP]
+    assert "under the linear head" in answer(at)
+    at.press("Open this example in the attack lab").loaded()
+    assert at.says("Flips 12 of 24"), at.texts()
+
+
+def test_8_a_defence_is_shown_while_the_zoo_has_a_defended_twin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stand-in is the network itself under another name: nothing defends it."""
+    spec = MODELS["mnist-ecoc16"]
+    twin = replace(spec, name=f"{spec.name}{ROBUST}", title="The same", scores={"accuracy": 0.5})
+    monkeypatch.setitem(models().specs, twin.name, twin)
+    at = open_step(8)
+    assert at.title[0].value == lessons()[-1].question
+    assert metrics(at)["Distance, as it is"] == metrics(at)["Distance, defended"] != "0.00"
+    assert at.says("goes **1.0 times as far**")
+    assert "its test accuracy is **50.0%**" in answer(at)
+    at.press("Open this example in the attack lab").loaded()
+    assert session_of(at).lasting.kept["model"] == twin.name
+    monkeypatch.delitem(models().specs, twin.name)
+    assert len(lessons()) == HALF

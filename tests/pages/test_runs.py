@@ -15,15 +15,15 @@ import pytest
 from PIL import Image
 
 from jma_core.records import FREE, StopReason
-from lab.archive import unpack
+from lab.archive import pack_to_go, unpack
 from lab.comparison import Contender, called
 from lab.markup import plain
 from lab.photos.samples import samples
 from lab.photos.uploads import Photo, read_photo
-from lab.pictures import BLUE, MIDDLE, ORANGE, perturbation_map, to_picture
+from lab.pictures import BLUE, MIDDLE, ORANGE, as_png, perturbation_map, to_picture
 from lab.request import Canvas, Request, Settings
 from lab.runs.attack_run import AttackRun
-from lab.runs.example import example_comparison
+from lab.runs.example import example, example_comparison
 from lab.runs.pool import models
 from lab.store import Store, store
 from models.registry import DEFAULT, MODELS
@@ -144,6 +144,17 @@ def test_attacks_that_have_ended_are_listed_the_newest_first(attack: Callable[..
     assert missed.startswith("Target missed **stop** (iteration cap). L2 ")
     assert MODELS[SIGNS].title in reached
     assert "UTC" in reached
+    assert at.says("Unlike the run of ")
+    assert at.says(": step 0.05 instead of 0.2, max&#95;iter 1 instead of 200.")
+    at.widget("selectbox", "Show").set_value("Missed").run()
+    assert at.says("1 of 2 runs")
+    assert [each.key for each in at.main.button if each.key.startswith("open")] == ["open-2"]
+    at.widget("text_area", "Note").set_value("too *short*").run()
+    assert [row.note for row in store().rows()] == ["too *short*", ""]
+    at.widget("selectbox", "Show").set_value("All").run()
+    at.widget("text_input", "Search").set_value("TOO").run()
+    press(at, "delete-all")
+    assert [row.id for row in store().rows()] == [1]
 
 
 def test_of_an_attack_that_was_stopped_after_its_first_hit_both_are_said(kept: Store) -> None:
@@ -212,8 +223,8 @@ def test_a_run_on_several_labels_opens_with_its_labels(held: bool, kept: Store) 
     run = ended(AttackRun(Request(DEFAULT, photo.digest, target, Settings.of(max_iter=2)), picture))
     at = reopened(kept.rows()[0].id)
     assert at.shown().request == run.request
-    assert at.widget("checkbox", "Hold the other labels").value is held
-    assert at.widget("button_group", "Wanted labels").value == np.flatnonzero(flipped).tolist()
+    assert at.labelled("Free the other labels" if held else "Hold the other labels")
+    assert at.asked() == target
     assert "Run again" in [each.label for each in at.main.button], "the lab asks for another attack than the one opened"
 
 
@@ -341,6 +352,22 @@ def test_a_comparison_comes_back_from_its_file_and_a_bad_file_is_explained(
     assert len(kept.rows()) == 2
 
 
+def test_a_run_to_go_comes_back_from_its_file_with_its_photo(kept: Store) -> None:
+    """It was made on another machine, from a photo that is not here."""
+    request, result = example().request, example().result
+    assert result is not None
+    file = as_png(samples("photos")[request.photo].image)
+    data = pack_to_go(replace(request, photo="0" * 64), result, MODELS[request.model].sha256, file)
+    at = open_page()
+    at.get("file_uploader")[0].set_value(("run.npz", data, "application/octet-stream"))
+    at = check(at.run(), "cat → flowers")
+    (row,) = kept.rows()
+    restored = session_of(at).lasting.restored
+    assert kept.get(row.id)[0] == replace(request, photo=restored.digest)
+    np.testing.assert_array_equal(np.asarray(restored.image), np.asarray(samples("photos")[request.photo].image))
+    assert any(f"L2 {result.distortion.l2:.3f}" in each.value for each in at.success)
+
+
 def test_two_runs_are_compared_at_one_gain(attack: Callable[..., AttackRun], kept: Store) -> None:
     first, second = attack(), attack(sign("keep_right"), step=0.05, kappa=2.0)
     attack()
@@ -463,5 +490,7 @@ def test_a_long_list_is_shown_in_parts(attack: Callable[..., AttackRun], kept: S
 def test_thumbnails_show_the_original_and_the_attacked_picture(attack: Callable[..., AttackRun], kept: Store) -> None:
     run = attack()
     (row,) = kept.rows()
-    for thumbnail, image in ((row.original, run.result.original), (row.attacked, run.result.image)):
-        np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(thumbnail))), to_picture(image))
+    original, image = run.result.original, run.result.image
+    pictures = (row.original, to_picture(original)), (row.attacked, to_picture(image))
+    for thumbnail, picture in (*pictures, (row.change, perturbation_map(original, image)[0])):
+        np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(thumbnail))), picture)

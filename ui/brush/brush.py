@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lab.stencil import CELLS, PRESETS, read, written
-from ui.pixels.pixels import component
+from ui.pixels.pixels import PICTURES
+from ui.shell.component import component
 from ui.shell.session import Key, kept, session
 
 KEY = "brush"
@@ -25,7 +26,7 @@ SIDE = 256
 """Pixels of the picture's longer side, in the browser."""
 NOTHING = written(np.zeros((CELLS, CELLS), dtype=bool))
 
-_component = component("jma_brush", Path(__file__))
+_component = component("jma_brush", Path(__file__), PICTURES)
 
 
 def paint(picture: NDArray[np.uint8], painted: Key[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -87,6 +87,37 @@ def generation(made: Generation, number: int, names: Sequence[str]) -> go.Figure
     figure.update_xaxes(title="margin now, in logits")
     figure.update_yaxes(title="margin predicted after the step")
     return _large(figure, 560)
+
+
+def alike(cosines: Mapping[str, Floats]) -> go.Figure:
+    """How many pairs of gradients have which cosine, signs aside, of each matrix (n, n) of cosines, by its name."""
+    figure = blank()
+    for (name, values), colour in zip(cosines.items(), (ORANGE, GREY), strict=True):
+        pairs = np.abs(values[np.triu_indices(len(values), 1)])
+        counts, edges = np.histogram(pairs, bins=20, range=(0, 1))
+        figure.add_bar(
+            x=(edges[:-1] + edges[1:]) / 2, y=counts, width=0.05, name=name, marker_color=colour, opacity=0.65,
+            hovertemplate="%{y} pairs of labels near %{x:.2f}<extra>" + name + "</extra>",
+        )  # fmt: skip
+    figure.update_layout(barmode="overlay")
+    figure.update_xaxes(title="cosine of two labels' gradients, signs aside", range=[0, 1])
+    figure.update_yaxes(title="pairs of labels")
+    return _large(figure, 460)
+
+
+def sieges(names: Sequence[str], distances: Floats) -> go.Figure:
+    """Distances (2, n) that an attack went against a network and against its defended twin, on n photos."""
+    figure = blank()
+    titles = [in_chart(name.rpartition(".")[0].replace("_", " ")) for name in names]
+    for values, name, colour in zip(distances, ("as it is", "defended"), (ORANGE, BLUE), strict=True):
+        figure.add_bar(
+            x=np.where(np.isfinite(values), values, np.nan), y=titles, orientation="h", name=name, marker_color=colour,
+            hovertemplate="%{y}: L2 %{x:.3f}<extra>" + name + "</extra>",
+        )  # fmt: skip
+    figure.update_layout(barmode="group")
+    figure.update_xaxes(title="distance to the target, L2 in pixels; no bar where the attack failed")
+    figure.update_yaxes(autorange="reversed", type="category", dtick=1, showgrid=False)
+    return _large(figure, 140 + 46 * len(names))
 
 
 def _bars(figure: go.Figure, title: str) -> go.Figure:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -20,14 +19,9 @@ from ui.figures.attack import BLUE, GREY, ORANGE, STILL, blank
 from ui.figures.comparison import COLOURS
 
 GREEN = "#1b9e77"
-SHADE = "rgba(138,143,152,0.22)"
 NEAREST, CHEAPEST = "r′, the nearest", "r∗, the cheapest"
 FEW = 2
-"""Up to so many borders through r* are named in the figure; more only where the mouse is."""
-READ_AS_WANTED, AIMED_AT = "read as wanted, by the decoder", "linear region, what JMA aims at"
-GRID = 181
-"""Points along each side at which the decoder is asked."""
-AROUND = np.linspace(0, 2 * np.pi, 181)
+"""Up to so many of the borders through r* are drawn as planes."""
 Floats = NDArray[np.floating]
 Margin = Callable[[Floats], Floats]
 """From points (..., 2) of a section to what the decoder is short of, or beyond, the target (...)."""
@@ -58,63 +52,14 @@ class Shown:
 
 
 def frame_of(section: Section, shown: Shown) -> tuple[Floats, Floats]:
-    """The lower and the upper corner of what a figure should show: all points, the circle, and a margin."""
+    """The lower and the upper corner of what a figure should show: all points, circle and ellipse, and a margin."""
     radius = np.linalg.norm(section.nearest - section.z)
-    points = [section.z - radius, section.z + radius, section.cheapest, *shown.landed, *shown.path]
+    reach = section.level * np.sqrt(np.maximum(section.gram.diagonal(), 0.0))
+    round_about = (section.z - radius, section.z + radius, section.centre - reach, section.centre + reach)
+    points = [*round_about, section.cheapest, *shown.landed, *shown.path]
     low, high = np.min(points, axis=0), np.max(points, axis=0)
-    margin = 0.14 * (float((high - low).max()) or 1.0)
+    margin = 0.06 * (float((high - low).max()) or 1.0)
     return low - margin, high + margin
-
-
-def plane(section: Section, shown: Shown) -> go.Figure:
-    """Two coordinates: the region, z, r' with its circle of equal distance, r* with its ellipse of equal effort."""
-    low, high = frame_of(section, shown)
-    figure = blank()
-    _region(figure, section, low, high, shown.margin)
-    _borders(figure, section, [in_chart(name) for name in shown.constraints], low, high)
-    radius = float(np.linalg.norm(section.nearest - section.z))
-    circle = section.z + radius * np.column_stack([np.cos(AROUND), np.sin(AROUND)])
-    _curve(figure, circle, f"equal distance: {radius:.3g} logits", color=BLUE, width=2, dash="dash")
-    _curve(figure, section.ellipse(), f"equal pixel effort: {section.level:.3g}", color=ORANGE, width=3)
-    if len(shown.path) > 1:
-        figure.add_scatter(
-            x=shown.path[:, 0], y=shown.path[:, 1], mode="lines+markers", name="path of the last attack",
-            line={"color": GREEN, "width": 2}, marker={"size": 6, "symbol": "triangle-up"},
-            customdata=list(shown.updates), unselected={"marker": {"opacity": 1}},
-            hovertemplate="update %{customdata}: (%{x:.2f}, %{y:.2f})<extra>attack</extra>",
-        )  # fmt: skip
-    for (name, path), colour in zip(shown.rivals.items(), cycle(COLOURS), strict=False):
-        figure.add_scatter(
-            x=path[:, 0], y=path[:, 1], mode="lines+markers", name=in_chart(name), line={"color": colour, "width": 1.5},
-            marker={"size": 4}, unselected={"marker": {"opacity": 1}},
-            hovertemplate=f"(%{{x:.2f}}, %{{y:.2f}})<extra>{in_chart(name)}</extra>",
-        )  # fmt: skip
-    starts = (section.nearest, BLUE), (section.cheapest, ORANGE)
-    for (start, colour), end in zip(starts, shown.landed, strict=False):
-        _curve(figure, np.array([start, end]), color=colour, width=1, dash="dot")
-    for point in _points(section, shown):
-        figure.add_scatter(
-            x=[point.at[0]], y=[point.at[1]], mode="markers", name=point.name, customdata=[point.name],
-            marker={"size": point.size, "color": point.colour, "symbol": point.symbol, "line": {"width": 2}},
-            hovertemplate=point.hover("(%{x:.2f}, %{y:.2f})"), unselected={"marker": {"opacity": 1}},
-        )  # fmt: skip
-    _write(figure, section.z, "<b>z</b>", 18, yshift=-22)
-    across, up = section.cheapest - section.nearest
-    side_by_side, outward = abs(across) > abs(up) / 2, -12 if across > 0 else 12
-    for label, at, cost, shift in (
-        ("r′", section.nearest, shown.costs[0], -outward),
-        ("r∗", section.cheapest, shown.costs[1], -outward if abs(across) > (high - low)[0] / 2 else outward),
-    ):
-        beside = {"xanchor": "right" if shift > 0 else "left", "xshift": shift, "yshift": 24}
-        one_above_the_other = {"xanchor": "left", "xshift": 14, "yshift": 12}
-        _write(figure, at, f"<b>{label}</b> {price(cost)}", 18, **(beside if side_by_side else one_above_the_other))
-    figure.update_xaxes(title=in_chart(shown.axes[0]), range=[low[0], high[0]], zeroline=False, constrain="domain")
-    figure.update_yaxes(title=in_chart(shown.axes[1]), range=[low[1], high[1]], zeroline=False, scaleanchor="x")
-    figure.update_layout(
-        height=620, margin={"l": 10, "r": 10, "t": 20, "b": 10}, hovermode="closest", dragmode="pan",
-        clickmode="event+select", uirevision="kept", legend={"orientation": "h", "y": -0.14, "yanchor": "top"},
-    )  # fmt: skip
-    return figure
 
 
 def solid(section: Section, shown: Shown) -> go.Figure:
@@ -126,7 +71,7 @@ def solid(section: Section, shown: Shown) -> go.Figure:
     _surface(figure, section.z + radius * ball, "equal distance", BLUE)
     _surface(figure, section.centre + ball @ section.axes, "equal pixel effort", ORANGE)
     low, high = frame_of(section, shown)
-    for i in np.flatnonzero(_touching(section))[:FEW]:
+    for i in np.flatnonzero(binding(section))[:FEW]:
         across = np.linalg.svd(section.a[i][None])[2][1:] * float((high - low).max()) / 2
         corners = np.array([[section.cheapest + u * across[0] + v * across[1] for u in (-1, 1)] for v in (-1, 1)])
         _surface(figure, corners, f"border: {in_chart(shown.constraints[i])}", GREY)
@@ -142,12 +87,13 @@ def solid(section: Section, shown: Shown) -> go.Figure:
             x=x, y=y, z=z, mode="lines", name=in_chart(name), line={"color": colour, "width": 3},
             hovertemplate=f"(%{{x:.2f}}, %{{y:.2f}}, %{{z:.2f}})<extra>{in_chart(name)}</extra>",
         )  # fmt: skip
-    for point in _points(section, shown):
-        x, y, z = point.at
+    for mark in marks(section, shown):
+        x, y, z = mark.at
+        said = "<br>".join(filter(None, ["(%{x:.2f}, %{y:.2f}, %{z:.2f})", mark.note]))
         figure.add_scatter3d(
-            x=[x], y=[y], z=[z], mode="markers+text", text=[point.label], name=point.name,
-            marker={"size": point.size / 2, "color": point.colour, "symbol": point.symbol},
-            hovertemplate=point.hover("(%{x:.2f}, %{y:.2f}, %{z:.2f})"),
+            x=[x], y=[y], z=[z], mode="markers+text", text=[mark.label], name=mark.name,
+            marker={"size": mark.size / 2, "color": mark.colour, "symbol": mark.symbol},
+            hovertemplate=f"{said}<extra>{mark.name}</extra>",
         )  # fmt: skip
     names = dict(zip(("xaxis_title", "yaxis_title", "zaxis_title"), map(in_chart, shown.axes), strict=True))
     far = {"eye": {"x": 1.7, "y": 1.7, "z": 1.2}, "center": {"z": -0.15}}  # so that narrow screens clip no axis
@@ -160,45 +106,45 @@ def solid(section: Section, shown: Shown) -> go.Figure:
 
 
 @dataclass(frozen=True)
-class _Point:
+class Mark:
+    """A point of a section, and how it is shown."""
+
     name: str
     label: str
+    """What is written beside it; empty for nothing."""
     at: Floats
+    """(s,)"""
     colour: str
     symbol: str
+    """As Plotly calls them."""
     size: int
+    """Pixels."""
     note: str = ""
+    target: bool = False
+    """Whether an attack can aim at it."""
+    leads: str = ""
+    """The name of the point that the real network should have landed at."""
 
-    def hover(self, where: str) -> str:
-        return "<br>".join(filter(None, [where, self.note])) + f"<extra>{self.name}</extra>"
 
-
-def _points(section: Section, shown: Shown) -> list[_Point]:
+def marks(section: Section, shown: Shown) -> list[Mark]:
+    """The points of a section; a free one apart."""
     landings = (
-        ("real network, stepped to r′", BLUE, "square-open", 13),
-        ("real network, stepped to r∗", ORANGE, "diamond-open", 16),
+        ("real network, stepped to r′", BLUE, "square-open", 13, NEAREST),
+        ("real network, stepped to r∗", ORANGE, "diamond-open", 16, CHEAPEST),
     )
+    costs = [price(cost) for cost in shown.costs]
     points = [
-        _Point("z, now", "z", section.z, GREY, "circle", 13),
+        Mark("z, now", "z", section.z, GREY, "circle", 13),
         *(
-            _Point(name, "", at, colour, symbol, size)
-            for (name, colour, symbol, size), at in zip(landings, shown.landed, strict=False)
+            Mark(name, "", at, colour, symbol, size, leads=leads)
+            for (name, colour, symbol, size, leads), at in zip(landings, shown.landed, strict=False)
         ),
-        _Point(NEAREST, "r′", section.nearest, BLUE, "square", 15, price(shown.costs[0])),
-        _Point(CHEAPEST, "r∗", section.cheapest, ORANGE, "diamond", 20, price(shown.costs[1])),
+        Mark(NEAREST, f"r′ {costs[0]}", section.nearest, BLUE, "square", 15, costs[0], target=True),
+        Mark(CHEAPEST, f"r∗ {costs[1]}", section.cheapest, ORANGE, "diamond", 20, costs[1], target=True),
     ]
     if shifted(section):
-        points.append(_Point("where the other logits alone carry z", "", section.centre, GREY, "circle-open", 10))
-    if shown.free is not None:
-        points.append(_Point("your point", "", shown.free, GREY, "x", 13, price(section.effort(shown.free))))
+        points.append(Mark("where the other logits alone carry z", "", section.centre, GREY, "circle-open", 10))
     return points
-
-
-def _curve(figure: go.Figure, points: Floats, name: str = "", hover: str = "", **line: Any) -> None:
-    figure.add_scatter(
-        x=points[:, 0], y=points[:, 1], mode="lines", name=name, showlegend=bool(name), line=line,
-        hovertemplate=hover or None, hoverinfo=None if hover else "skip",
-    )  # fmt: skip
 
 
 def price(cost: float) -> str:
@@ -211,10 +157,6 @@ def shifted(section: Section) -> bool:
     return bool(np.linalg.norm(section.centre - section.z) > 0.02 * np.linalg.norm(section.cheapest - section.z))
 
 
-def _write(figure: go.Figure, at: Sequence[float] | Floats, text: str, size: int, **more: Any) -> None:
-    figure.add_annotation(x=at[0], y=at[1], text=text, showarrow=False, font={"size": size}, **more)
-
-
 def _surface(figure: go.Figure, points: Floats, name: str, colour: str) -> None:
     x, y, z = np.moveaxis(points, -1, 0)
     figure.add_surface(
@@ -224,91 +166,13 @@ def _surface(figure: go.Figure, points: Floats, name: str, colour: str) -> None:
     )  # fmt: skip
 
 
-def _touching(section: Section) -> NDArray[np.bool_]:
+def binding(section: Section) -> NDArray[np.bool_]:
     """The constraints (q,) whose border in the section goes through r*."""
     steep = np.linalg.norm(section.a, axis=1)
     slack = section.a @ section.cheapest - section.h
     size = max(1.0, float(np.abs(section.cheapest - section.z).max()))
     touching: NDArray[np.bool_] = (steep > 1e-9) & (slack <= 1e-4 * steep * size)
     return touching
-
-
-def region(a: Floats, h: Floats, low: Floats, high: Floats) -> Floats:
-    """The corners (c, 2) of {a y >= h} within a box: Sutherland and Hodgman's clipping (1974). Empty if none."""
-    corners = [
-        np.array([x, y]) for x, y in ((low[0], low[1]), (high[0], low[1]), (high[0], high[1]), (low[0], high[1]))
-    ]
-    for row, need in zip(a, h, strict=True):
-        slack = [float(row @ corner - need) for corner in corners]
-        tolerance = 1e-9 * max(1.0, abs(float(need)))
-        kept = []
-        for i, corner in enumerate(corners):
-            before, value = slack[i - 1], slack[i]
-            if (before < -tolerance) != (value < -tolerance):
-                kept.append(corners[i - 1] + (before / (before - value)) * (corner - corners[i - 1]))
-            if value >= -tolerance:
-                kept.append(corner)
-        corners = kept
-    return np.array(corners).reshape(-1, 2)
-
-
-def _region(figure: go.Figure, section: Section, low: Floats, high: Floats, margin: Margin | None) -> None:
-    """Grey, what is read as wanted: the constraints' region, or the decoder's own around the outline of that."""
-    room = 3 * (high - low)  # for whoever zooms out
-    corners = region(section.a, section.h, low - room, high + room)
-    closed = np.vstack([corners, corners[:1]])
-    if margin is None:
-        if len(corners):
-            figure.add_scatter(
-                x=closed[:, 0], y=closed[:, 1], mode="lines", fill="toself", fillcolor=SHADE, line={"width": 0},
-                name="target region", hoverinfo="skip",
-            )  # fmt: skip
-        return
-    across, up = (np.linspace(low[i] - room[i] / 6, high[i] + room[i] / 6, GRID) for i in range(2))
-    figure.add_contour(
-        x=across, y=up, z=margin(np.stack(np.meshgrid(across, up), axis=-1)), name=READ_AS_WANTED, hoverinfo="skip",
-        contours={"type": "constraint", "operation": "<", "value": 0}, fillcolor=SHADE, line={"width": 0},
-        showlegend=True, showscale=False,
-    )  # fmt: skip
-    if len(corners):
-        _curve(figure, closed, AIMED_AT, color=GREY, width=2, dash="dash")
-
-
-def _borders(figure: go.Figure, section: Section, names: Sequence[str], low: Floats, high: Floats) -> None:
-    """The constraints' borders that cross the frame: those through r* bold, and, dotted blue, others through r'."""
-    bold = _touching(section)
-    size = float((high - low).max())
-    targets = np.array([section.nearest, section.cheapest])
-
-    def draw(line: Floats, hover: str, **style: Any) -> None:
-        apart = np.linalg.norm(line[:, None] - targets, axis=2).min(1)
-        _curve(figure, line[apart > 0.04 * size], hover=f"{hover}<extra>border</extra>", **style)  # or it hides them
-
-    for i, (row, need) in enumerate(zip(section.a, section.h, strict=True)):
-        line = border(row, need, low, high)
-        if line is not None:
-            draw(line, names[i], color=GREY, width=4 if bold[i] else 1)
-            inside = sorted(line[(line > low).all(1) & (line < high).all(1)].tolist())
-            if bold[i] and bold.sum() <= FEW and inside:
-                above = abs(row[0]) > abs(row[1])  # beside a steep border, below a flat one
-                _write(figure, inside[0], f"border: {names[i]}", 13, xanchor="left", yshift=12 if above else -12)
-        moved = section.h_nearest[i]
-        apart = abs(moved - need) > 1e-3 * np.linalg.norm(row) * size
-        at_nearest = abs(float(row @ section.nearest - moved)) <= 1e-6 * max(1.0, abs(moved))
-        if apart and at_nearest and (line := border(row, moved, low, high)) is not None:
-            draw(line, f"{names[i]}, with the other logits as in r′", color=BLUE, width=1, dash="dot")
-
-
-def border(row: Floats, need: float, low: Floats, high: Floats) -> Floats | None:
-    """Points (200, 2) of the line row . y = need within a box's surroundings; None if it does not cross the box."""
-    steep = float(np.linalg.norm(row))
-    corners = np.array([[x, y] for x in (low[0], high[0]) for y in (low[1], high[1])])
-    if steep < 1e-9 or len(set(np.sign(corners @ row - need))) < 2:
-        return None
-    middle, normal = (low + high) / 2, row / steep
-    foot = middle + (need / steep - normal @ middle) * normal
-    reach = np.linspace(-2, 2, 200)[:, None] * float((high - low).max())
-    return np.asarray(foot + reach * np.array([-normal[1], normal[0]]))
 
 
 def spectrum(space: Geometry) -> go.Figure:

@@ -20,9 +20,10 @@ from jma_core.records import AttackResult, Trace
 from lab.comparison import Contender, hits
 from lab.request import Request
 from models.encodings import Encoding
-from ui.pixels.pixels import COLOURS, change, component, pictured, reduction
+from ui.pixels.pixels import COLOURS, PICTURES, change, pictured, reduction
 from ui.player.player import choose
 from ui.shell.cached import fingerprint
+from ui.shell.component import component
 
 Floats = NDArray[np.floating]
 FILM_BYTES = 6_000_000
@@ -32,7 +33,7 @@ MOST_FRAMES = 12
 LEVELS, COARSE = 127, 15
 """Of a change, on either side of none: of a result, and of the moments before it, which so take half the bytes."""
 
-_component = component("jma_gallery", Path(__file__))
+_component = component("jma_gallery", Path(__file__), PICTURES)
 
 
 def hang(encoding: Encoding, names: Sequence[str], contenders: Sequence[Contender]) -> None:

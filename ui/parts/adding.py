@@ -11,7 +11,7 @@ import streamlit as st
 
 from lab.markup import plain
 from lab.runs.pool import models
-from models.cards import CardError, ModelSpec, read_card
+from models.cards import TEMPLATE, CardError, ModelSpec, read_card
 from models.downloads import SUGGESTIONS, HubError, Suggestion, missing
 from models.encodings import MultiLabel, OneHot, Plain
 from models.registry import ASSETS, HOW_TO_CONVERT
@@ -115,7 +115,15 @@ def from_a_file() -> None:
     """A safetensors file and its card."""
     st.write(
         "The weights as a safetensors file, and a card beside it: a few lines of TOML that name the network, the "
-        "encoding, the labels and the normalisation. README.md shows one."
+        "encoding, the labels and the normalisation."
+    )
+    st.download_button(
+        "Template of a card",
+        lambda: TEMPLATE,  # made when asked for: what lies ready the browser looks after, also when it has gone
+        "my-model.toml",
+        "text/plain",
+        icon=":material/download:",
+        on_click="ignore",
     )
     kinds = ["safetensors", "pt", "pth", "bin", "ckpt"]  # all but the first are refused, in words that help
     weights = st.file_uploader("Weights", type=kinds, max_upload_size=MAX_MEGABYTES)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from jma_core.attacks.registry import Entry, Setting, Value
+from jma_core.records import FREE
 from lab.markup import listed, plain
-from lab.photos.samples import samples
+from lab.photos.samples import readable, samples
 from lab.photos.uploads import MAX_BYTES, Photo, PhotoError, read_photo
 from lab.pictures import spotlit
 from lab.request import (
@@ -50,11 +52,14 @@ from ui.shell.session import (
     standing_key,
     target_key,
 )
+from ui.toggles.toggles import toggle
 
 THUMBNAIL = 80  # pixels
 GALLERY = 330  # pixels; what is taller scrolls
-MAX_PILLS = 40  # labels; more are searched
+MAX_TOGGLES = 40  # labels; more are searched
 ONE, ORDER, SET = "One class", "An order", "A set"  # short: in one row beside the page
+Form = Callable[[Target], Any]
+"""The value with which a widget shows a target."""
 IN_ORDER = "The model is to say the first of these first, then the second, and so on, and all others after them."
 IN_ANY_ORDER = "The model is to say all of these before all others."
 
@@ -86,11 +91,13 @@ def choose_model() -> ModelSpec:
 
 def choose_photo(spec: ModelSpec) -> Photo:
     """The gallery of the model's kind, the upload and the camera. A bad file is explained, and the photo stays."""
-    shipped, offered = samples(spec.samples), photos(spec.samples)
+    shipped, known = samples(spec.samples), photos(spec.samples)
     first = next(iter(shipped))
     chosen = st.session_state[keep("photo", first)]
-    if chosen not in offered:
+    if chosen not in known:
         chosen = first
+    wrong = shipped.keys() - readable(spec).keys() - {chosen}
+    offered = {digest: photo for digest, photo in known.items() if digest not in wrong}
     with st.container(height=GALLERY, border=False), st.container(horizontal=True, gap="small"):
         for digest, photo in offered.items():
             with st.container(width=THUMBNAIL, key=f"shot-{digest}"):
@@ -166,7 +173,8 @@ def choose_target(spec: ModelSpec, photo: Photo, now: Prediction) -> Target:
     if first is None:
         first = spec.encoding.proposed(now)
     if spec.encoding.several:
-        return _choose_labels(spec, now, key, first)
+        choose = _toggle_labels if len(spec.encoding.labels) <= MAX_TOGGLES else _search_labels
+        return choose(spec, now, key, first)
     if isinstance(spec.encoding, OneHot) and spec.encoding.most > 1:
         form = _choose_form(key, first)
         if form != ONE:
@@ -193,7 +201,7 @@ def _choose_class(spec: ModelSpec, now: Prediction, key: str, first: Target) -> 
     help_text = "Type to search." if len(labels) > 20 else None
     box = keep(key, shown)
     chosen = st.selectbox("Wanted class", range(len(labels)), kept(box), labels.__getitem__, box, help_text)
-    _choose_preset(spec.encoding, spec.encoding.presets, now, key)
+    _choose_preset(spec.encoding.presets, now, key, partial(spec.encoding.chosen, seen=now))
     return spec.encoding.asking(chosen, now)
 
 
@@ -202,7 +210,8 @@ def _choose_together(encoding: OneHot, now: Prediction, key: str, first: Target,
     presets, count = encoding.presets_together(ordered=ordered), min(3, encoding.most)
     if isinstance(first, int):
         first = encoding.next_best(now, count)
-    shown = keep(several_key(key), encoding.chosen(first, now))
+    form = partial(encoding.chosen, seen=now)
+    shown = keep(several_key(key), form(first))
     chosen = st.multiselect(
         "Wanted classes, in order" if ordered else "Wanted classes",
         range(len(encoding.labels)),
@@ -214,32 +223,58 @@ def _choose_together(encoding: OneHot, now: Prediction, key: str, first: Target,
     )
     with st.container(horizontal=True, vertical_alignment="bottom"):
         k = keep("together", count)
-        _choose_preset(encoding, presets, now, shown, k)
+        _choose_preset(presets, now, shown, form, k)
         st.number_input("k classes", 2, encoding.most, min(kept(k), encoding.most), key=k)
     if not chosen:
         st.info("Choose a class, or a preset. Until then the runner-up is wanted.")
-        return encoding.proposed(now)
+        return encoding.runner_up(now)
     return encoding.together(chosen, ordered=ordered)
 
 
-def _choose_labels(spec: ModelSpec, now: Prediction, key: str, first: Target) -> Target:
-    labels, lit = spec.encoding.labels, spec.encoding.chosen(first, now)
-    few = len(labels) <= MAX_PILLS
-    toggles = keep(key, lit)
-    choose = partial(st.pills, selection_mode="multi") if few else st.multiselect
-    wanted = choose(
+def _toggle_labels(spec: ModelSpec, now: Prediction, key: str, first: Target) -> Target:
+    """Few labels: each is on, off, or either."""
+    encoding = spec.encoding
+    st.markdown(":small[Wanted labels]")
+    asked = keep(key, tuple(encoding.wishes(first).tolist()))
+    target: Target = toggle("Wanted labels", encoding.labels, now.decoded, asked)
+    if {*encoding.wishes(target)} == {FREE}:
+        target = encoding.asking(encoding.chosen(target, now), now)  # nothing is asked for: all are held
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        _choose_flips(spec, now, key, lambda preset: preset)
+    lit, free = encoding.chosen(target, now), FREE in encoding.wishes(target)
+    st.button(
+        "Hold the other labels" if free else "Free the other labels",
+        disabled=encoding.meets(now, target),
+        help="Labels that you do not ask to change stay as they are, or are free to come and go, which takes a smaller "
+        "perturbation.",
+        on_click=st.session_state.update,
+        kwargs={key: encoding.asking(lit, now, held=None if free else ())},
+    )
+    return target
+
+
+def _choose_flips(spec: ModelSpec, now: Prediction, key: str, form: Form) -> None:
+    many = len(spec.encoding.labels)
+    flips = keep(f"flips-{spec.name}", min(2, many))
+    _choose_preset(spec.encoding.presets, now, key, form, flips)
+    st.number_input("k, flips at random", 1, many, kept(flips), key=flips)
+
+
+def _search_labels(spec: ModelSpec, now: Prediction, key: str, first: Target) -> Target:
+    """Many labels, of which those wanted are listed."""
+    labels, form = spec.encoding.labels, partial(spec.encoding.chosen, seen=now)
+    listed = keep(key, form(first))
+    wanted = st.multiselect(
         "Wanted labels",
         range(len(labels)),
-        default=kept(toggles),
-        format_func=lambda i: plain(labels[i]) if few else labels[i],  # a multiselect has no Markdown
-        key=toggles,
-        help="The labels that are lit, or listed, are wanted; all others are unwanted.",
+        default=kept(listed),
+        format_func=labels.__getitem__,
+        key=listed,
+        help="The labels that are listed are wanted; all others are unwanted.",
     )
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        flips = keep(f"flips-{spec.name}", min(2, len(labels)))
-        _choose_preset(spec.encoding, spec.encoding.presets, now, key, flips)
-        st.number_input("k, flips at random", 1, len(labels), kept(flips), key=flips)
-    hold = keep("held" if few else "held-of-many", few)
+        _choose_flips(spec, now, key, form)
+    hold = keep("held-of-many", False)
     held = st.checkbox(
         "Hold the other labels",
         kept(hold),
@@ -247,8 +282,8 @@ def _choose_labels(spec: ModelSpec, now: Prediction, key: str, first: Target) ->
         help="Ticked, labels that you did not toggle must stay as they are. Otherwise they may come and go, which "
         "takes a smaller perturbation.",
     )
-    if held or few:
-        return spec.encoding.asking(wanted, now, held=None if held else ())
+    if held:
+        return spec.encoding.asking(wanted, now)
     stay = keep(standing_key(key), spec.encoding.standing(first, now))
     standing = st.multiselect(
         "Hold only",
@@ -262,22 +297,20 @@ def _choose_labels(spec: ModelSpec, now: Prediction, key: str, first: Target) ->
 
 
 def _choose_preset(
-    encoding: Encoding, presets: Mapping[str, Preset], now: Prediction, key: str, count: str | None = None
+    presets: Mapping[str, Preset], now: Prediction, key: str, form: Form, count: str | None = None
 ) -> None:
-    """A menu of targets for the widget of a key. ``count``: that of how many labels a preset is about."""
+    """A menu of targets for the widget of a key, in its form. ``count``: that of how many labels a preset is about."""
     menu = f"preset-{key}"
-    args = encoding, presets, now, key, count
+    args = presets, now, key, form, count
     st.menu_button("Preset", list(presets), key=menu, on_click=_set_preset, args=args)
 
 
-def _set_preset(
-    encoding: Encoding, presets: Mapping[str, Preset], now: Prediction, key: str, count: str | None
-) -> None:
+def _set_preset(presets: Mapping[str, Preset], now: Prediction, key: str, form: Form, count: str | None) -> None:
     lasting = session().lasting
     lasting.draws += 1
     preset = presets[st.session_state[f"preset-{key}"]]
     target = preset(now, st.session_state[count] if count else 0, np.random.default_rng(lasting.draws))
-    st.session_state[key] = encoding.chosen(target, now)
+    st.session_state[key] = form(target)
 
 
 def choose_canvas(spec: ModelSpec, photo: Photo) -> tuple[Canvas, NDArray[np.uint8]]:

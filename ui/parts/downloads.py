@@ -21,7 +21,7 @@ from lab.photos.samples import samples
 from lab.photos.uploads import Photo, PhotoError, read_photo
 from lab.pictures import as_png, to_picture
 from lab.report.comparison import comparison_report
-from lab.report.report import Files, Verdict, report
+from lab.report.report import Files, Player, Verdict, report
 from lab.request import Request
 from lab.runs.pool import models
 from models.cards import ModelSpec
@@ -98,10 +98,10 @@ def about(request: Request, spec: ModelSpec, size: tuple[int, int], photo: Photo
     return f"{what}. {holds}{arrays}"
 
 
-def html(request: Request, result: AttackResult, files: Files, photo: str) -> str:
+def html(request: Request, result: AttackResult, files: Files, photo: str, player: Player | None = None) -> str:
     """The attack as one HTML file; ``photo`` is its photo's credit."""
-    spec = models().specs[request.model]
-    return report(spec, request, result, files, photo, facts(spec, request, result), datetime.now().astimezone())
+    spec, now = models().specs[request.model], datetime.now().astimezone()
+    return report(spec, request, result, files, photo, facts(spec, request, result), now, player)
 
 
 def comparison_html(

@@ -158,32 +158,22 @@ def perturbations(encoding: Encoding, original: Floats, measured: Measured, chos
     )
 
 
-def free_point(
-    section: Section, space: Geometry, axes: Sequence[str], margin: figures.Margin | None = None
-) -> NDArray[np.float64]:
-    """Two sliders for a target point of one's own. Starts halfway from r' to r*."""
-    low = np.min([section.z, section.nearest, section.cheapest], axis=0)
-    high = np.max([section.z, section.nearest, section.cheapest], axis=0)
-    size = float((high - low).max()) or 1.0
-    digits = 2 - int(np.floor(np.log10(size)))  # bounds and steps in few digits, which the browser sends back unchanged
-    step = 10.0**-digits
-    start = (section.nearest + section.cheapest) / 2
-    bounds = zip(low - size / 4, high + size / 4, start, strict=True)
-    chosen = []
-    for column, title, values in zip(st.columns(2), axes, bounds, strict=True):
-        least, most, value = (round(float(each), digits) for each in values)
-        chosen.append(column.slider(f"Your point: {plain(title)}", least, most, value, step, f"%.{max(digits, 0)}f"))
-    point = np.array(chosen)
-    cost = section.effort(point)
+def halfway(section: Section) -> NDArray[np.float64]:
+    """Where the free point lies before somebody moves it: between r' and r*."""
+    return np.asarray((section.nearest + section.cheapest) / 2)
+
+
+def verdict(section: Section, space: Geometry, point: NDArray[np.float64], margin: figures.Margin | None) -> str:
+    """Where a target point lies, and what it costs, in a sentence."""
     if margin is None:
-        slack = section.a @ point - section.h
-        inside = bool((slack >= -step * np.abs(section.a).sum(1)).all())  # as far as the sliders can tell
+        rounding = 1e-3 * np.abs(point).max(initial=1e-9) * np.abs(section.a).sum(1)  # of where it was laid
+        inside = bool((section.a @ point - section.h >= -rounding).all())
     else:
         inside = bool(margin(point) > 0)
+    cost = section.effort(point)
     place = "in the target region" if inside else "outside the target region"
     price = f"**{cost:.3f}** in pixels, **{cost / space.cheapest.length:.2f} times** what r∗ costs"
-    st.markdown(f"Your point is {place} and costs {price if np.isfinite(cost) else '**more than any perturbation**'}.")
-    return point
+    return f"Your point is {place} and costs {price if np.isfinite(cost) else '**more than any perturbation**'}."
 
 
 def logit_table(encoding: Encoding, measured: Measured) -> None:

@@ -52,8 +52,7 @@ def set_scene(title: str = "") -> Scene | None:
         photo = choose_photo(spec)
     picture = spec.preprocessing(photo.image)
     if title:
-        st.title(title)
-        st.caption(plain(photo_line(spec, photo)))
+        headline(title, photo_line(spec, photo))
     now = first_sight(spec, photo.digest, picture)
     if now is not None and np.isfinite(now.logits).all():
         return Scene(spec, photo, picture, now)

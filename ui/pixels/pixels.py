@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import streamlit as st
 from numpy.typing import NDArray
 from PIL import Image
-from streamlit.components.v2.types import ComponentRenderer
 
 from lab.pictures import BLUE, MIDDLE, ORANGE, data_url, to_picture
 
@@ -24,18 +22,8 @@ FAST = 2
 """Compression of PNGs: dozens are made before the first page is shown."""
 COLOURS = [colour.tolist() for colour in (BLUE, MIDDLE, ORANGE)]
 """Of darker, none and brighter."""
-TOOLS = "<!-- tools -->"
-"""Stands in a component's .html for pixels.html: gain, way and zoom."""
-
-
-def component(name: str, module: Path) -> ComponentRenderer:
-    """What the .html, .css and .js beside a module show in the browser, with those of this one before them."""
-    (tools, html), *sheets = (
-        [each.with_suffix(f".{kind}").read_text("utf-8") for each in (Path(__file__), module)]
-        for kind in ("html", "css", "js")
-    )
-    css, js = map("\n".join, sheets)
-    return st.components.v2.component(name, html=html.replace(TOOLS, tools), css=css, js=js)
+PICTURES = Path(__file__)
+"""Of a component with such pictures; <!-- pixels.html --> stands in its own for gain, way and zoom."""
 
 
 def reduced(image: Floats) -> Floats:

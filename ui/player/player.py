@@ -21,10 +21,12 @@ from numpy.typing import NDArray
 from jma_core.records import FREE
 from lab.archive import for_json
 from lab.pictures import signed_change
+from lab.report.report import Player
 from lab.runs.attack_run import AttackRun
-from models.encodings import Encoding, Target
-from ui.pixels.pixels import COLOURS, change, component, pictured, reduced, reduction
-from ui.player.moments import Moment
+from models.encodings import Encoding, Prediction, Target
+from ui.pixels.pixels import COLOURS, PICTURES, change, pictured, reduced, reduction
+from ui.player.moments import Moment, best_update, moments_of
+from ui.shell.component import component, sources
 from ui.shell.session import session
 
 Floats = NDArray[np.floating]
@@ -50,7 +52,7 @@ OUTCOMES = {
 KEY = "player"
 
 
-_component = component("jma_player", Path(__file__))
+_component = component("jma_player", Path(__file__), PICTURES)
 
 
 class Film:
@@ -142,6 +144,15 @@ def play(encoding: Encoding, target: Target, run: AttackRun | None, moments: lis
     # In a tuple, as in ui/shell/address.py: elsewhere Streamlit looks for data frames, and first imports pandas for it.
     _component(key=KEY, data=(data,), on_at_change=_nothing, on_missing_change=_send_again)
     return next(moment for moment in moments if moment.update == data["shown"])
+
+
+def inlined(encoding: Encoding, run: AttackRun) -> Player:
+    """The player of an attack that has ended, with all that it shows, for a page without a server."""
+    result = run.result
+    assert result is not None
+    every = moments_of(run, result.original, Prediction(result.logits_before, result.decoded_before))
+    data, parcels = Film().data(encoding, run.request.target, every, best_update(run, every), live=False, ended=True)
+    return Player(*sources(Path(__file__), PICTURES), json.dumps(data | {"parcels": parcels}, allow_nan=False))
 
 
 def _nothing() -> None:

@@ -10,6 +10,7 @@ import streamlit as st
 from lab.links import Query, from_link, sample_names, to_link
 from lab.request import Request
 from lab.runs.pool import models
+from lab.show import MOST, PAGES, State
 from models.cards import ModelSpec
 from models.encodings import Prediction
 from ui.shell.session import prefer, session
@@ -37,8 +38,9 @@ def arrive(take: Callable[[Query], list[str]] = take) -> None:
     if mine.arrived is None:
         query = asked()
         mine.arrived = []
-        if query and query != mine.lasting.followed:
+        if mine.led or (query and query != mine.lasting.followed):
             mine.arrived = take(query)
+        mine.led = False
     if mine.arrived:
         explain(mine.arrived)
         st.button("Dismiss", on_click=mine.arrived.clear)
@@ -86,3 +88,7 @@ def publish(link: Query, request: Request, spec: ModelSpec) -> None:
             st.caption("A link cannot carry a photo of your own, nor what is wanted of it: this one has the rest.")
         st.code(whole(link), language=None, wrap_lines=True)
         st.caption("It restores the model, the photo, the labels and the settings.")
+        show, page = session().lasting.show, session().page
+        title = f"{page}: {spec.encoding.wish(request.target)}"
+        state = State(title, page.lower() if page.lower() in PAGES else PAGES[0], link)
+        st.button("Add to the show", disabled=len(show) >= MOST, on_click=show.append, args=(state,))

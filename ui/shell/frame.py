@@ -8,6 +8,7 @@ import streamlit as st
 
 from ui.shell.housekeeping import COOKIE, present
 from ui.shell.session import forget_widgets, session
+from ui.shell.stage import perform
 
 STYLE = """<style>
 [data-testid="stBaseButton-primary"] {background: #0b5fad; border-color: #0b5fad}
@@ -17,9 +18,9 @@ STYLE = """<style>
 [data-testid="stMainBlockContainer"] {padding: 4.25rem clamp(1rem, 2.5vw, 5rem) 2rem}
 .st-key-headline h1 {padding: 0; font-size: 2rem; overflow-wrap: anywhere}
 .st-key-transport [data-testid="stAlertContainer"] {padding: 0.25rem 0.75rem}
-.st-key-transport :is(button, [data-testid="stPageLink"] a) {min-height: 2.25rem; padding: 0 0.625rem}
+.st-key-transport :is(button, [data-testid="stPageLink"] a) {min-height: 2.25rem; margin: 0; padding: 0 0.625rem}
 .st-key-transport :is([data-testid="stButton"], [data-testid="stPageLink"]) p {font-size: 0.9375rem}
-@media (max-width: 1100px) {.st-key-transport button [data-testid="stIconMaterial"] {display: none}}
+@media (max-width: 1100px) {.st-key-transport button :has(> [data-testid="stIconMaterial"]) {display: none}}
 .st-key-player {margin-top: -0.5rem}
 [class*="st-key-shot-"] {position: relative; padding: 4px 4px 1.625rem}
 [class*="st-key-photo-"] {position: absolute; inset: 0; width: 100%}
@@ -60,6 +61,7 @@ def frame() -> None:
         st.Page("pages/benchmark.py", title="Benchmark", icon=":material/query_stats:", url_path="benchmark"),
         st.Page("pages/geometry.py", title="Geometry", icon=":material/architecture:", url_path="geometry"),
         st.Page("pages/learn.py", title="Learn", icon=":material/school:", url_path="learn"),
+        st.Page("pages/present.py", title="Present", icon=":material/slideshow:", url_path="present"),
         st.Page("pages/runs.py", title="Runs", icon=":material/history:", url_path="runs"),
         st.Page("pages/models.py", title="Models", icon=":material/category:", url_path="models"),
     ]
@@ -70,6 +72,7 @@ def frame() -> None:
         mine.page = page.title
         forget_widgets()  # those of the page before: here they are other widgets, and take their values from keep()
     mine.framed = True
+    perform()
     page.run()
     _name_on_leaving(data=(COOKIE, tab), key="tab-token", height=0)
 

@@ -19,6 +19,7 @@ from lab.request import Choice, Request, Settings
 from lab.runs.attack_run import AttackRun
 from lab.runs.example import example
 from lab.runs.relay import Relay
+from lab.show import EXAMPLE, State
 from models.cards import ModelSpec
 from models.encodings import Target
 
@@ -57,6 +58,10 @@ class Lasting:
     """Presets that were set."""
     followed: Query = field(default_factory=dict)
     """The query that was last written into the address bar."""
+    show: list[State] = field(default_factory=lambda: list(EXAMPLE))
+    """The states to step through before a class."""
+    scene: int | None = None
+    """The one that is on stage, from 0 on; None while there is no show."""
     compared: list[int] = field(default_factory=list)
     """Stored attacks to be compared, by number: none, one or two."""
 
@@ -79,6 +84,10 @@ class Session:
     """Whether the frame has been drawn around the page that is about to be."""
     arrived: list[str] | None = None
     """What of its first address could not be had; None until the address was read."""
+    led: bool = False
+    """Whether a show has led here, so that even an empty address asks for something."""
+    show_problem: str = ""
+    """What went wrong with a show, in a sentence."""
     gone: str = ""
     """A model that was chosen and then removed by somebody."""
     held_photos: dict[str, Photo] = field(default_factory=dict)
@@ -194,7 +203,6 @@ def prefer(choice: Request | Choice) -> None:
         **setting_widgets(choice.settings),
         "model": choice.model,
         "photo": choice.photo,
-        "held": not floating,
         "held-of-many": target is not None and not floating,
         "native": canvas.native,
         "part": PAINTED if canvas.painted else RECTANGLE if canvas.region else EVERYWHERE,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from html.parser import HTMLParser
 from typing import Any
 
@@ -20,7 +22,7 @@ from lab import exports
 from lab.photos.samples import samples
 from lab.pictures import perturbation_map, to_picture
 from lab.report.charts import Curve, chart, ticks
-from lab.report.report import MOMENTS, POLICY, SIDE, Files, Verdict, report
+from lab.report.report import MOMENTS, POLICY, SIDE, Files, Player, Verdict, report
 from lab.report.templates import render
 from lab.request import Canvas, Request, Settings
 from lab.story import story
@@ -312,3 +314,19 @@ def test_a_chart_s_words_are_escaped() -> None:
 def test_what_a_template_asks_for_has_to_be_given() -> None:
     with pytest.raises(UndefinedError, match="is undefined"):
         render("report.html", title="no more than that")
+
+
+def test_with_a_player_the_page_lets_its_one_script_run_and_no_text_ends_its_data(
+    example: tuple[Request, AttackResult],
+) -> None:
+    request, result = example
+    spec, texts = MODELS[request.model], json.dumps({"labels": HOSTILE})
+    player = Player("<section></section>", "p {color: red}", "export default function mount() {}", texts)
+    files = Files(in_eight_bits(result), b"", ABOUT, VERDICTS)
+    tree = Tree(report(spec, request, result, files, "a photo", exports.facts(spec, request, result), AT, player))
+    assert [each["type"] for each in tree.attributes("script")] == ["application/json", "module"]
+    data, script = tree.said("script")
+    digest = base64.b64encode(sha256(script.encode()).digest()).decode()
+    policies = [each["content"] for each in tree.attributes("meta") if "http-equiv" in each]
+    assert policies == [f"{POLICY}; script-src 'sha256-{digest}'"]
+    assert json.loads(data) == {"labels": HOSTILE}

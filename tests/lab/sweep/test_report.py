@@ -182,7 +182,9 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 SHORTER = {
     "cw": {"searches": 3, "steps": 100, "c": 10.0},
-    "ml_cw": {"searches": 3, "steps": 100},
+    "lazy": {"max_iter": 60},
+    "ml_cw": {"searches": 3, "steps": 60},
+    "mla_lp": {"max_iter": 8},
     "refined": {"steps": 60},
 }
 """Settings with which attacks take seconds where the plans' take minutes."""

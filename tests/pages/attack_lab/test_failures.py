@@ -79,9 +79,9 @@ def test_a_network_that_comes_while_the_page_is_drawn_is_not_missed(
 
     monkeypatch.setattr(pool, "_load", late)
     monkeypatch.setattr(scene, "show", show_slowly)
-    lab = Page().run().press("rocket")
+    lab = Page().run().press("statue")
     assert come.is_set()
-    assert lab.says(f"{words(reading(DEFAULT, seen(DEFAULT, 'rocket')))} → ")
+    assert lab.says(f"{words(reading(DEFAULT, seen(DEFAULT, 'statue')))} → ")
 
 
 def failed(name: str) -> bool:
@@ -120,7 +120,7 @@ def test_without_its_file_the_default_says_where_it_is_expected_beside_the_examp
 def test_without_weights_a_photo_that_was_never_read_can_still_be_looked_at(no_file: None) -> None:
     at = Page().run()
     assert came_true(PATIENCE, lambda: failed(DEFAULT))
-    at.press("espresso")
+    at.press("flowers")
     at.intact()
     assert at.pictures() == ["espresso.png, as the network will see it"]
     assert at.says("This model cannot be used. Its weights are missing")

@@ -28,7 +28,7 @@ def test_the_first_paint_shows_a_finished_attack_and_needs_no_torch(first_paint:
     assert last["change"]["scale"] > 0
     assert page["success"][0].startswith(f"The result reads as **{words(wanted)}**")
     assert page["downloads"] == 1  # what holds the picture in 8 bits waits for the network
-    assert page["enabled"] == ["Run again", "Reset"]
+    assert page["enabled"] == ["Run again", "Reset", "Go closer"]
     assert any(WAITING.search(info) for info in page["info"])
 
 

@@ -6,6 +6,7 @@ import io
 import json
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 from jma_core.attacks.trail import Attack
+from lab.request import Settings
 from lab.runs import launch
 from lab.runs.pool import models
 from models.registry import DEFAULT, MODELS
@@ -95,7 +97,7 @@ def test_an_attack_goes_step_by_step_then_to_its_end_and_back_to_the_original(im
     assert result.success
     assert lab.success[0].value.startswith("The result reads as **Persian cat**")
     assert captions(lab) == ["Original: tiger cat", "Attacked: Persian cat"]
-    assert enabled(lab) == {"Run again", "Reset"}
+    assert enabled(lab) == {"Run again", "Reset", "Go closer"}
     assert 0 < np.abs(result.image - result.original).max() <= 1
     assert measures(lab)["L2"] == f"{result.distortion.l2:.3f}"
     lab.press("Reset")
@@ -179,7 +181,7 @@ def test_the_page_follows_the_player_to_each_update(lab: Page) -> None:
 
 def test_where_the_player_was_does_not_matter_to_another_attack(lab: Page) -> None:
     go_to(lab, 1)
-    lab.press("birds").settle()
+    lab.press("people").settle()
     assert measures(lab)["L2"] == "0.000"
     lab.press("Run").settle()
     result = check_success(lab)
@@ -191,7 +193,7 @@ def test_what_was_sent_is_not_sent_again_unless_the_browser_asks(lab: Page) -> N
     everything = sent(lab)["parcels"]
     data = json.loads(lab.run().main.get("bidi_component")[0].proto.json)[0]
     assert data["parcels"] == {}
-    assert {each["parcel"] for each in data["film"]} | {data["labels"]} == everything.keys()
+    assert {each["parcel"] for each in data["film"]} | {data["labels"], data["original"]} == everything.keys()
     lab.press("Reset").settle()
     assert json.loads(lab.main.get("bidi_component")[0].proto.json)[0]["parcels"] == {}, "the same original and labels"
 
@@ -199,10 +201,19 @@ def test_what_was_sent_is_not_sent_again_unless_the_browser_asks(lab: Page) -> N
 def test_an_attack_that_misses_its_target_says_so_and_offers_no_files(lab: Page) -> None:
     lab.widget("number_input", "Most iterations").set_value(1).run()
     lab.press("Run").settle()
-    assert [warning.value for warning in lab.warning] == ["The target was not reached in 1 iterations."]
+    (warning,) = lab.warning
+    assert warning.value.startswith("The target was not reached in 1 iterations. The image that came closest is not ")
+    assert "it violates " in warning.value
     assert not lab.success
     assert not lab.get("download_button")
-    assert enabled(lab) == {"Run again", "Reset"}
+    tries = enabled(lab) - {"Run again", "Reset"}
+    assert {"Free the other labels", "Take steps of 0.5"} < tries
+    assert len(tries) == 4
+    before = lab.shown().request
+    lab.labelled("Take steps of 0.5").click().run()
+    lab.settle()
+    assert lab.shown().request == replace(before, settings=Settings.of(max_iter=1, step=0.5))
+    assert lab.widget("number_input", "Step length ε").value == 0.5
 
 
 def test_while_one_attack_runs_no_other_can_be_begun(slow: Page) -> None:

@@ -67,7 +67,7 @@ def test_several_classes_are_asked_for_in_order(signs: Page) -> None:
     assert box.value == ranking[1:4]
     wanted = (ranking[2], ranking[0], ranking[4])
     box.set_value(list(wanted)).run()
-    assert lab.says(f"→ {plain(ENCODING.wish(wanted))}")
+    assert lab.says(plain(f"→ {ENCODING.wish(wanted)}"))
     now = ENCODING.answering(Prediction(before(), np.array(ranking[0])), wanted)
     assert lab.says(f"{plain(ENCODING.names(now.decoded))} → ")
     first, second, third = (ENCODING.labels[i] for i in wanted)
@@ -84,11 +84,11 @@ def test_several_classes_are_asked_for_in_order(signs: Page) -> None:
 def test_several_classes_are_asked_for_in_any_order(signs: Page) -> None:
     lab, ranking = form(signs, SET), np.argsort(-before()).tolist()
     wanted = frozenset(ranking[1:4])
-    assert lab.says(f"→ {plain(ENCODING.wish(wanted))}")
+    assert lab.says(plain(f"→ {ENCODING.wish(wanted)}"))
     lab.press("Run").settle()
     check(lab, wanted)
     form(lab, ORDER)
-    assert lab.says(f"→ {plain(ENCODING.wish(tuple(ranking[1:4])))}")
+    assert lab.says(plain(f"→ {ENCODING.wish(tuple(ranking[1:4]))}"))
 
 
 def test_presets_set_several_and_nothing_chosen_is_explained(signs: Page) -> None:
@@ -109,7 +109,7 @@ def test_an_address_asks_for_several_and_the_page_gives_it_back(order: dict[str,
     at = Page(**query).settle()
     assert not at.warning
     target = ENCODING.from_link(names, [], free=False, any_order=bool(order))
-    assert at.says(f"→ {plain(ENCODING.wish(target))}")
+    assert at.says(plain(f"→ {ENCODING.wish(target)}"))
     assert parse_qs(at.code[0].value.partition("?")[2]) == {"model": [SIGNS], "want": names} | {
         name: [value] for name, value in order.items()
     }

@@ -70,7 +70,7 @@ def test_a_grey_png_is_read_and_a_sample_can_be_chosen_again(lab: Page) -> None:
 
 
 def test_a_broken_file_gets_one_sentence_and_the_photo_before_it_stays(lab: Page) -> None:
-    lab.press("espresso").settle()
+    lab.press("flowers").settle()
     before = lab.texts()
     upload(lab, phone_photo()[:2000], "cut off.jpg")
     assert [error.value for error in lab.error] == [
@@ -92,7 +92,7 @@ def photo_line(at: Page) -> str:
 
 
 def test_a_photo_goes_with_its_file_and_the_one_before_it_comes_back(lab: Page) -> None:
-    lab.press("espresso").settle()
+    lab.press("flowers").settle()
     before = lab.texts()
     for name in ("grey.png", "again.png"):
         upload(lab, encoded(sample("rocket").image.convert("L"), "PNG"), name)
@@ -106,7 +106,7 @@ def test_a_photo_goes_with_its_file_and_the_one_before_it_comes_back(lab: Page) 
 
 def test_a_photo_that_was_left_for_a_sample_goes_with_its_file_and_the_sample_stays(lab: Page) -> None:
     upload(lab, phone_photo(), "whole.jpg")
-    lab.press("espresso").settle()
+    lab.press("flowers").settle()
     lab.file_uploader[0].clear().run().settle()
     assert photo_line(lab) == ""
     assert "yours" not in [each.label for each in lab.sidebar.button]

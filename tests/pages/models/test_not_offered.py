@@ -133,7 +133,7 @@ def test_a_card_that_cannot_be_drawn_leaves_the_others_and_can_be_removed(
     hostile = replace(models().added[newest()], parameters="many")
     monkeypatch.setitem(models().added, newest(), hostile)
     other = open_page()
-    assert titles(other) == [*(spec.title for spec in MODELS.values()), "Toy colours"]
+    assert titles(other) == ["Toy colours", *(spec.title for spec in MODELS.values())]
     (error,) = errors(other)
     assert error.startswith("This card cannot be shown whole (TypeError)")
     assert other.widget("text_input", "Address")

@@ -93,7 +93,7 @@ def test_a_moment_is_sent_as_its_change_with_its_own_gain_and_the_original_as_no
     first, moment = moments[0], moments[best]
     parcel = parcel_of(encoding, target, first, moment)
     assert parcel["change"] == change(first.image, moment.image, LEVELS)
-    assert parcel["gain"] == signed_change(first.image, moment.image, LEVELS)[1]
+    assert parcel["gain"] == signed_change(first.image, moment.image)[1]
     parcel = parcel_of(encoding, target, first, first)
     assert (parcel["change"], parcel["gradient"], parcel["gain"], parcel["l2"]) == (None, None, None, "0.000")
 

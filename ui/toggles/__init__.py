@@ -1,0 +1,1 @@
+"""Labels as buttons of three states."""
