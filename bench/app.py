@@ -39,7 +39,6 @@ PAGES = {
 """Links, and the headings of their pages; the lesson's is its question, the lab's its attack."""
 SAMPLES = ("bridge", "coral", "cars", "flowers", "people", "mountain", "statue")
 """Photos that the default network reads differently."""
-PICTURES_THERE = "all => all.length >= 3 && all.every(each => each.complete && each.naturalWidth)"
 
 expect.set_options(timeout=PATIENCE * 1000)
 
@@ -98,8 +97,8 @@ class Lab:
         self.button(name).click()
 
     def pictures(self) -> Lab:
-        """Wait until all pictures of the page are there."""
-        until(lambda: bool(self.main.locator("img").evaluate_all(PICTURES_THERE)))
+        """Wait until the player's pictures are there."""
+        expect(self.page.get_by_role("region", name="Pictures")).to_have_attribute("aria-busy", "false")
         return self
 
     def idle(self) -> Lab:

@@ -29,6 +29,7 @@ from jma_core.dual import Array, Certificate, InfeasibleError, certify, solve_du
 from jma_core.encodings import Constraints
 from jma_core.network import Network
 from jma_core.records import ZERO_GRADIENT, Halt, StopReason
+from jma_core.subspace import Subspace
 
 WITHOUT_ANSWER = StopReason.INFEASIBLE, StopReason.UNSOLVED
 """Why a problem with a box halts where the one without it may yet have an answer."""
@@ -65,14 +66,14 @@ def tolerance(z: Tensor) -> float:
 class Linearisation:
     """First-order model of a network at one image (C, H, W), with the constraints to be met.
 
-    Where ``mask`` (1, H, W) is false, pixels stay as they are: their derivatives count as zero.
+    Perturbations outside ``space`` count as without effect.
     """
 
-    def __init__(self, network: Network, x: Tensor, goal: Constraints, mask: Tensor | None = None) -> None:
+    def __init__(self, network: Network, x: Tensor, goal: Constraints, space: Subspace | None = None) -> None:
         self._network = network
         self._x = x
         self._goal = goal
-        self._mask = None if mask is None else mask.expand(x.shape).flatten().cpu()
+        self._space = space
         self.z, self._rows_of = network.differentiate(x)
         """(n,) logits f(x)."""
         self._known: dict[int, NDArray[np.floating]] = {}
@@ -96,7 +97,7 @@ class Linearisation:
 
     def _pull(self, cotangents: Tensor) -> Tensor:
         rows = self._rows_of(cotangents)
-        return rows if self._mask is None else rows.mul_(self._mask)
+        return self._space.project(rows.reshape(-1, *self._x.shape)).reshape(rows.shape) if self._space else rows
 
     def gradient(self, cotangent: Array) -> Tensor:
         """J' c (C, H, W) for a cotangent c (n,) of the logits: one backward pass."""

@@ -47,8 +47,9 @@ def otherwise(spec: ModelSpec, request: Request, result: AttackResult) -> dict[s
     """The same by another attack. One that was held up by the range of pixels gets one that reckons with it."""
     first = ("boxed",) if result.reason == StopReason.STALLED else ()
     known = offered(spec.encoding.asked(request.target))
-    attack = next(each for each in first + INSTEAD if each != request.settings.attack and each in known)
-    return {f"Try {known[attack].title}": _by(request, attack)}
+    others = [_by(request, each) for each in first + INSTEAD if each != request.settings.attack and each in known]
+    asked = next(each for each in others if not each.refused)
+    return {f"Try {asked.settings.entry.title}": asked}
 
 
 def _by(request: Request, attack: str) -> Request:

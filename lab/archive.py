@@ -26,9 +26,10 @@ from lab.comparison import Contender, Saved
 from lab.request import OFFERED, Measured, Request, Settings
 from models.registry import MODELS
 
-FORMAT = 4
+FORMAT = 5
 """Of the files that this version writes. Files of format 1 do not name theirs; see ``_complete`` for what some lack. Up
-to format 2 all attacks had the same settings; see ``_translated``. Up to format 3 changed values were not counted."""
+to format 2 all attacks had the same settings; see ``_translated``. Up to format 3 changed values were not counted, and
+up to 4 no part was painted and no wave too short."""
 RAGGED = "step_active", "step_multipliers"
 """Arrays that are of another length at each step."""
 LEVELS, COARSE = 127, 7
@@ -152,6 +153,8 @@ def _attack(arrays: dict[str, Any]) -> tuple[Request, AttackResult]:
     asked = header.pop("request")
     if written < 3:
         asked["settings"] = _translated(**asked["settings"])
+    if written < 5:
+        asked["canvas"] = {"painted": "", "period": 0.0} | asked["canvas"]
     request = _value(Request, asked, "request")
     if written < 4:
         header["distortion"]["l0"] = int(np.count_nonzero(arrays["image"] != arrays["original"]))

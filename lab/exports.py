@@ -14,20 +14,18 @@ from jma_core import __version__
 from jma_core.records import AttackResult
 from lab.archive import for_json
 from lab.pictures import to_picture
-from lab.request import Request, inside
+from lab.request import Request
 from models.cards import ModelSpec
 
 
 def npz(spec: ModelSpec, request: Request, result: AttackResult, *, saved: AttackResult) -> bytes:
     """The arrays of an attack and of its end in 8 bits, ``saved``, with all that it takes to read them; see README."""
     _, height, width = result.original.shape
-    free = np.zeros((height, width), dtype=bool)
-    free[inside(request.canvas.region or (0, 0, 1, 1), height, width)] = True
     arrays = {
         "original": result.original,
         "image": result.image,
         "picture": to_picture(saved.image),
-        "mask": free,
+        "mask": request.canvas.free(height, width),
         "labels": np.array(spec.encoding.labels),
         "target": result.target,
         "decoded_before": result.decoded_before,

@@ -11,7 +11,7 @@ from jma_core.records import AttackResult
 from lab.archive import OtherVersion, unpack_comparison, unpack_to_go
 from lab.comparison import MOST, Contender, margins, table, verdict
 from lab.photos.uploads import Photo, PhotoError, read_photo
-from lab.request import MAX_KAPPA, MAX_SECONDS, Request
+from lab.request import MAX_KAPPA, MAX_SECONDS, PERIODS, Request
 from models.cards import ModelSpec
 
 MOST_BYTES = 100 * 2**20
@@ -85,6 +85,8 @@ def _can_be_asked(spec: ModelSpec, contenders: Sequence[Contender]) -> bool:
         and 1 <= asked.settings.max_seconds <= MAX_SECONDS
         and 0 <= left < right <= 1
         and 0 <= top < bottom <= 1
+        and asked.canvas.period in PERIODS
+        and not any(each.request.refused for each in contenders)
     )
 
 

@@ -3,7 +3,8 @@
 An address holds what differs from what the page proposes. ``want`` names the wanted class, or each wanted label, once
 (``want=`` is none of them), all others being unwanted; with ``free=1`` only those count that ``want`` and ``not`` name.
 Of a one-hot model several ``want`` name the first classes in order, or with ``order=any`` in any order.
-``across`` and ``down`` are the part that may change, in per cent. A photo is a sample's name: an address cannot carry
+``across`` and ``down`` are the part that may change, in per cent, or ``painted`` is, as ``lab.stencil`` writes it;
+``period`` is that of the shortest waves, in pixels. A photo is a sample's name: an address cannot carry
 the user's own, and nothing in it is ever taken for a path.
 """
 
@@ -16,6 +17,7 @@ from math import isfinite
 from typing import Any
 
 from jma_core.attacks.registry import Setting, Value
+from lab import stencil
 from lab.comparison import MOST, attack_of, entries, first_attacks
 from lab.markup import listed, plain, quoted
 from lab.photos.samples import samples
@@ -23,6 +25,7 @@ from lab.request import (
     KAPPA_STEP,
     MAX_KAPPA,
     MAX_SECONDS,
+    PERIODS,
     SIDE_STEP,
     Canvas,
     Choice,
@@ -60,6 +63,10 @@ def to_link(request: Request, spec: ModelSpec, proposed: Target) -> dict[str, li
     if request.canvas.region:
         left, top, right, bottom = (round(100 * side) for side in request.canvas.region)
         link |= {"across": [f"{left}-{right}"], "down": [f"{top}-{bottom}"]}
+    if request.canvas.painted:
+        link["painted"] = [request.canvas.painted]
+    if request.canvas.period:
+        link["period"] = [_text(request.canvas.period)]
     return link
 
 
@@ -112,10 +119,15 @@ def from_link(query: Query, specs: Mapping[str, ModelSpec]) -> tuple[Choice, lis
     problems[:0] = unknown(query, [*ENTRIES, *own])
     native = read("native", {"1": True, "0": False}.__getitem__, "1 or 0", False, "the picture that the network sees")
     sides = [read(name, _side, SIDE, None, "all of that side") for name in ("across", "down")]
-    if not any(sides):
-        return Choice(spec.name, photo, target, settings, Canvas(native)), problems
     (left, right), (top, bottom) = (side or (0.0, 1.0) for side in sides)
-    return Choice(spec.name, photo, target, settings, Canvas(native, (left, top, right, bottom))), problems
+    painted = read("painted", _painted, stencil.EXPECTED, "", "no painted part")
+    period = read("period", _within(float, PERIODS.__contains__), f"one of {PERIOD}", 0.0, "perturbations of any waves")
+    try:
+        canvas = Canvas(native, (left, top, right, bottom) if any(sides) else None, painted, period)
+    except ValueError:
+        problems.append("**painted** goes with none of across, down and period. The page shows the painted part.")
+        canvas = Canvas(native, painted=painted)
+    return Choice(spec.name, photo, target, settings, canvas), problems
 
 
 def to_comparison(asked: Sequence[Request], spec: ModelSpec, proposed: Target) -> dict[str, list[str]]:
@@ -300,6 +312,11 @@ def _side(text: str) -> tuple[float, float]:
     return first / 100, last / 100
 
 
+def _painted(text: str) -> str:
+    """A painted part of at least one cell. Raises ValueError for anything else."""
+    return Canvas(painted=text).painted
+
+
 def _own(setting: Setting, text: str) -> Value:
     """The value of one of an attack's own settings. Raises ValueError for texts that are none."""
     kinds: dict[str, Callable[[str], Value]] = {"int": int, "float": float, "choice": str, "text": str}
@@ -330,9 +347,10 @@ COMMON: dict[str, tuple[str, Callable[[str], Any], str]] = {
 }
 """By its name in an address: the field of a setting that every attack has, how it is read, and what is expected."""
 IN_LINKS = {field: name for name, (field, *_) in COMMON.items()}
+PERIOD = ", ".join(f"{period:g}" for period in PERIODS)
 SIDE = f"two per cents like 25-75, the smaller first, multiples of {SIDE_STEP} from 0 to 100,"
 TARGET = ("want", "not", "free", "order")
-ENTRIES = ("model", "photo", *TARGET, "attack", *COMMON, "native", "across", "down")
+ENTRIES = ("model", "photo", *TARGET, "attack", *COMMON, "native", "across", "down", "painted", "period")
 """The names that an address of the lab may hold, beside those of the attack's own settings."""
 ATTACKS = "attacks"
 """What an address of the page Compare holds beside those, and names like ``ddn.steps`` and ``ddn-2.steps``."""

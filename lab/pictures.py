@@ -10,8 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lab.request import Region, inside
-
 Floats = NDArray[np.floating]
 SMALL = 256
 """Pictures with smaller sides, in pixels, are enlarged by a whole factor to almost this size."""
@@ -30,9 +28,8 @@ def data_url(picture: Image.Image, compress_level: int = 6) -> str:
     return "data:image/png;base64," + base64.b64encode(as_png(picture, compress_level)).decode()
 
 
-def spotlit(picture: NDArray[np.uint8], region: Region) -> NDArray[np.uint8]:
-    """The picture (H, W, 3), faded outside a region."""
-    lit = inside(region, *picture.shape[:2])
+def spotlit(picture: NDArray[np.uint8], lit: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """The picture (H, W, 3), faded where it is not lit (H, W)."""
     faded = (picture // 4 + 160).astype(np.uint8)
     faded[lit] = picture[lit]
     return faded

@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from jma_core.attacks.registry import Entry, Value, catalogue
 from jma_core.geometry import Geometry, Landing
+from lab import stencil
 from models.encodings import Target
 
 OFFERED = {name: entry for name, entry in catalogue().items() if {*entry.needs} <= {"pool"}}
@@ -20,6 +24,8 @@ def offered(asked: str) -> dict[str, Entry]:
 
 MAX_KAPPA, KAPPA_STEP = 5.0, 0.5
 MAX_SECONDS = 3600.0
+PERIODS = 0.0, 4.0, 8.0, 16.0, 32.0
+"""Pixels; 0 allows all waves."""
 SIDE_STEP = 5
 """Per cent of a picture's side, between two places where a region may begin or end."""
 
@@ -63,24 +69,51 @@ Region = tuple[float, float, float, float]
 """Left, top, right and bottom of a rectangle in a picture, as fractions of its sides."""
 
 
-def inside(region: Region, height: int, width: int) -> tuple[slice, slice]:
-    """The rows and the columns of a region in a picture of this size."""
-    left, top, right, bottom = region
-    return slice(round(top * height), round(bottom * height)), slice(round(left * width), round(right * width))
-
-
 @dataclass(frozen=True)
 class Canvas:
-    """What of the photo may change."""
+    """What of the photo may change. Raises ValueError for both a region and a painted part, and for a broken one."""
 
     native: bool = False
     """The photo is attacked at its own size, and not the picture that the network sees of it."""
     region: Region | None = None
     """The part of the attacked picture that may change; None: all of it."""
+    painted: str = ""
+    """Such a part of any shape, as ``lab.stencil`` writes it."""
+    period: float = 0.0
+    """Perturbations are made of waves of at least so many pixels; 0: of any. Not in a painted part."""
 
     def __post_init__(self) -> None:
         if self.region == (0, 0, 1, 1):
             object.__setattr__(self, "region", None)
+        if self.painted and not stencil.read(self.painted).any():
+            raise ValueError("expected a painted part, got one of no cells")
+        if self.painted and (self.region or self.period):
+            raise ValueError("expected a painted part, or a rectangle, or long waves in one, got two of them")
+
+    @property
+    def whole(self) -> bool:
+        """Whether every pixel may change."""
+        return not (self.region or self.painted)
+
+    def free(self, height: int, width: int) -> NDArray[np.bool_]:
+        """The pixels (height, width) that may change in a picture of this size."""
+        if self.painted:
+            return stencil.laid_over(stencil.read(self.painted), height, width)
+        left, top, right, bottom = self.region or (0.0, 0.0, 1.0, 1.0)
+        free = np.zeros((height, width), dtype=bool)
+        free[round(top * height) : round(bottom * height), round(left * width) : round(right * width)] = True
+        return free
+
+    @property
+    def told(self) -> str:
+        """In words, what may change."""
+        where = "all pixels"
+        if self.region:
+            where = "left, top, right, bottom " + ", ".join(map(str, self.region))
+        elif self.painted:
+            cells = stencil.read(self.painted)
+            where = f"{cells.mean():.1%}, painted"
+        return where + (f"; waves of at least {self.period:g} pixels" if self.period else "")
 
 
 @dataclass(frozen=True)
@@ -93,6 +126,16 @@ class Request:
     target: Target
     settings: Settings
     canvas: Canvas = Canvas()
+
+    @property
+    def refused(self) -> str:
+        """Why there is no such attack, in a sentence; empty if there is."""
+        if self.canvas.period and not self.settings.entry.waves:
+            return (
+                f"{self.settings.entry.title}: this attack cannot be held to long waves. Choose another one, or any "
+                "waves under “What may change”."
+            )
+        return ""
 
     def told(self) -> dict[str, Any]:
         """All of it, for JSON, which has no sets."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from jma_core.attacks.registry import Norm
 from jma_core.records import AttackResult, Step
-from lab.request import Region, Request, inside
+from lab.request import Canvas, Request
 from models.cards import ModelSpec
 from models.encodings import Prediction
 
@@ -34,7 +34,7 @@ def story(
         standing(spec, request, Prediction(shown.logits, shown.decoded), result),
         pull(spec.encoding.constraint_names(request.target), steps),
         surprise(steps),
-        whereabouts(original, shown.image, request.canvas.region),
+        whereabouts(original, shown.image, request.canvas),
     ]
     return [sentence for sentence in sentences if sentence]
 
@@ -116,15 +116,14 @@ def _off(step: Step) -> str:
     return f"off by {error.max():.2g} at worst (median {np.median(error):.2g})"
 
 
-def whereabouts(original: Floats, image: Floats, region: Region | None) -> str:
+def whereabouts(original: Floats, image: Floats, canvas: Canvas) -> str:
     """Where in the picture, both (C, H, W), most of the squared perturbation lies."""
     energy = ((image.astype(np.float64) - original) ** 2).sum(0)
     if not energy.any():
         return "This image is the original, unchanged."
     falling = np.cumsum(np.sort(energy, axis=None)[::-1])
     half = 1 + int(np.searchsorted(falling, falling[-1] / 2))
-    free = energy[inside(region or (0, 0, 1, 1), *energy.shape)].size / energy.size
-    only = f" (the attack could change {_percent(free)})" if region else ""
+    only = "" if canvas.whole else f" (the attack could change {_percent(canvas.free(*energy.shape).mean())})"
     ninths = {
         f"{row} {column}": part.sum() / falling[-1]
         for row, band in zip(ROWS, np.array_split(energy, 3), strict=True)

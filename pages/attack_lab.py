@@ -80,6 +80,7 @@ def laboratory(
     moment = play(spec.encoding, request.target, run, every, moments.best_update(run, every))
     st.subheader(measured(run, moment))
     moments.metrics(every[0], moment)
+    moments.frequencies(every[0], moment)
     if run and run.steps:
         moments.charts(spec.encoding, request.target, now.logits, run.trace, run.steps, moment.update)
         st.subheader("What happened")
@@ -94,9 +95,9 @@ def transport(
     """Step, Run, Stop and Reset, and what the attack is doing."""
     busy, ended = bool(run and run.busy), bool(run and run.ended)
     other = running()
-    blocked = nothing_to_do or busy or other is not None or bool(models().problem(request.model))
+    blocked = nothing_to_do or busy or other is not None or bool(request.refused or models().problem(request.model))
     asked = (request, *attacked)
-    status(run, other, nothing_to_do=nothing_to_do)
+    status(run, other, request.refused, nothing_to_do=nothing_to_do)
     with st.container(horizontal=True, gap="xsmall", vertical_alignment="center"):
         st.button("Step", disabled=blocked or ended, icon=":material/skip_next:", on_click=start, args=(*asked, 1))
         label, icon = "Run again" if ended else "Run", ":material/play_arrow:"
@@ -118,12 +119,14 @@ def go_on(result: AttackResult, request: Request, attacked: tuple[NDArray[np.uin
         st.page_link("pages/geometry.py", label="Why this path?")
 
 
-def status(run: AttackRun | None, other: AttackRun | None, *, nothing_to_do: bool) -> None:
+def status(run: AttackRun | None, other: AttackRun | None, refused: str, *, nothing_to_do: bool) -> None:
     """What the attack is doing, or has come to, in a line. ``other`` is the one of the session that runs."""
     if nothing_to_do:
         st.info("The photo already has the wanted labels: there is nothing to attack. Choose other labels on the left.")
     elif other is not None and other is not run:
         elsewhere(other)
+    elif refused:
+        st.warning(plain(refused))
     elif run is None:
         st.caption("Nothing has been changed yet: Step makes one update, Run goes on to the end.")
     elif run.result:

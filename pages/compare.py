@@ -127,7 +127,9 @@ def transport(
     other = running()
     left = [each for each in requests if not (bouts[each].ended if each in bouts else contender(each))]
     label = f"Run {len(left)} of {len(requests)}" if 0 < len(left) < len(requests) else "Run" if left else "Run again"
-    blocked = nothing_to_do or busy or other is not None or not requests or bool(models().problem(requests[0].model))
+    refused = next((each.refused for each in requests if each.refused), "")
+    missing = not requests or bool(models().problem(requests[0].model))
+    blocked = nothing_to_do or busy or other is not None or missing or bool(refused)
     with st.container(horizontal=True):
         asked = (spec, requests, left or requests, *attacked)
         st.button(label, disabled=blocked, type="primary", icon=":material/play_arrow:", on_click=start, args=asked)
@@ -138,6 +140,8 @@ def transport(
         st.info(f"Choose up to {MOST} attacks.")
     elif other is not None and other not in bouts.values():
         st.info("An attack of yours in the lab is not done. Stop it there, or wait for its end.")
+    elif refused:
+        st.warning(plain(refused))
     elif len(left) == len(requests) and not bouts.keys() & set(requests):
         st.caption("Run begins with the first attack; each is shown as it ends.")
     for name, request in zip(names, requests, strict=True):

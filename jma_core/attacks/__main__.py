@@ -35,11 +35,12 @@ def page(entries: list[Entry]) -> str:
 
 def _entry(entry: Entry) -> list[str]:
     called = f"`{entry.function}`" + (f", in addresses `{entry.name}`" if entry.name != entry.function else "")
+    waves = " It can be held to long waves (`period`)." if entry.waves else ""
     needs = f" It must be given {', '.join(f'`{need}`' for need in entry.needs)}." if entry.needs else ""
     return [
         f"### {entry.title}",
         "",
-        f"{called}. {entry.source}; {entry.norm}; {', '.join(entry.encodings)}. {entry.summary}{needs}",
+        f"{called}. {entry.source}; {entry.norm}; {', '.join(entry.encodings)}. {entry.summary}{needs}{waves}",
         "",
         "| setting | | default | allowed | |",
         "| --- | --- | --- | --- | --- |",

@@ -35,7 +35,7 @@ HALVINGS = 3
 """How often the interval that holds the border is halved."""
 
 
-@attack("8 bits", group=Group.ROUNDING, source="This project")
+@attack("8 bits", group=Group.ROUNDING, source="This project", waves=False)
 def eight_bit(
     trail: Trail,
     *,

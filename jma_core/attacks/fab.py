@@ -18,7 +18,7 @@ from jma_core.linearise import WITHOUT_ANSWER, Linearisation, Solution
 from jma_core.records import Halt, Phase
 
 
-@attack("FAB: fast adaptive boundary", group=Group.MINIMUM_NORM, source="Croce and Hein 2020")
+@attack("FAB: fast adaptive boundary", group=Group.MINIMUM_NORM, source="Croce and Hein 2020", waves=False)
 def fab(
     trail: Trail,
     *,

@@ -56,7 +56,7 @@ def jma(trail: Trail, *, step: Epsilon = 0.2, max_iter: Iterations = 200, bisect
     return _walk(trail, Linearisation.solve_lazy, step, max_iter, bisections)
 
 
-@attack("JMA, with the range of pixels in the problem", group=Group.JMA, source=SOURCE, exhaustive=False)
+@attack("JMA, with the range of pixels in the problem", group=Group.JMA, source=SOURCE, exhaustive=False, waves=False)
 def boxed(trail: Trail, *, step: Epsilon = 0.2, max_iter: Iterations = 200, bisections: Halvings = 6) -> Walk:
     """The same, but the linearised problem knows that pixels end at black and white, and need not be clipped.
 

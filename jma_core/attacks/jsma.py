@@ -69,7 +69,7 @@ def jsma(
             break
         while bool((goal.values(z) >= 0).all()):
             margin, goal = trail.demand_more(margin, z)
-        slopes = rows(_aims(goal, z, aim)).to(x) * trail.mask.expand(x.shape).flatten()
+        slopes = trail.space.project(rows(_aims(goal, z, aim)).to(x).reshape(-1, *x.shape)).flatten(1)
         if not slopes.any():
             raise Halt(StopReason.ZERO_GRADIENT, ZERO_GRADIENT)
         yield from trail.emit(k + 1, Phase.WALK, x, z)

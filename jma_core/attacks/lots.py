@@ -84,7 +84,7 @@ def _lots(trail: Trail, pool: Tensor, steps: int, step: float, pixels: Pixels, l
     for k in range(steps):
         network.check_stop()
         given, gradient = network.descend(x, distance, layer)
-        z, gradient = given[:n], gradient * trail.mask
+        z, gradient = given[:n], trail.space.project(gradient)
         if not gradient.any():
             raise Halt(StopReason.ZERO_GRADIENT, ZERO_GRADIENT)
         yield from trail.emit(k + 1, Phase.WALK, x, z)

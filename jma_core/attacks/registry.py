@@ -160,6 +160,8 @@ class Entry:
     encodings: tuple[str, ...]
     exhaustive: bool
     """Whether it takes all its iterations; others end when they have what they want."""
+    waves: bool
+    """Whether its perturbations can be held to waves of a period; those of others may be masked only."""
     settings: tuple[Setting, ...]
     needs: tuple[str, ...]
     """What it must be given besides."""
@@ -225,9 +227,13 @@ def attack(
     norm: Norm = Norm.L2,
     encodings: tuple[str, ...] = ALL,
     exhaustive: bool = True,
+    waves: bool = True,
     name: str = "",
 ) -> Callable[[Callable[..., Walk]], Declared]:
     """Declare an attack: a function from a Trail and settings to its steps. ``name`` is the function's if not given.
+
+    With ``waves`` it makes do with a projection that is no mask: what moves values one by one does not, as in norms
+    other than L2.
 
     The docstring's first paragraph is the summary. Of the keywords those that are annotated with a Setting are
     settings, the others are what the attack needs.
@@ -246,6 +252,7 @@ def attack(
             norm=norm,
             encodings=encodings,
             exhaustive=exhaustive,
+            waves=waves and norm == Norm.L2,
             settings=tuple(settings),
             needs=tuple(each.name for each in keywords if not _setting(hints[each.name])),
             home=f"{body.__module__}:{body.__name__}",
@@ -272,6 +279,8 @@ def _callable(body: Callable[..., Walk], entry: Entry) -> Declared:
         task = Task(f, x, encoding, target, **{name: value for name, value in settings.items() if name in common})
         if task.encoding.name not in entry.encodings:
             raise ValueError(f"expected an encoding that is {' or '.join(entry.encodings)}, got {task.encoding.name}")
+        if task.period and not entry.waves:
+            raise ValueError(f"expected no period, got {task.period:g}: {entry.title} cannot be held to waves")
         own = {name: value for name, value in settings.items() if name not in common}
         needed = {name: own.pop(name) for name in entry.needs if name in own}
         values = {name: kinds[name](value) for name, value in entry.check(own).items()}

@@ -86,7 +86,8 @@ def _gradients(trail: Trail, x: Tensor, flips: Tensor | None) -> tuple[Tensor, T
     flips = values <= 0 if flips is None else flips
     a = trail.goal.rows(torch.arange(len(values), device="cpu")).to(z)
     weights = torch.sigmoid(-values)
-    down = rows(torch.stack([(weights * flips) @ a, (weights * ~flips) @ a])).to(x).reshape(2, *x.shape) * trail.mask
+    slopes = rows(torch.stack([(weights * flips) @ a, (weights * ~flips) @ a])).to(x).reshape(2, *x.shape)
+    down = trail.space.project(slopes)
     if not down.any():
         raise Halt(StopReason.ZERO_GRADIENT, ZERO_GRADIENT)
     return z, values, flips, torch.stack([unit(each) for each in down])

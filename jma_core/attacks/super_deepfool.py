@@ -82,7 +82,8 @@ def super_deepfool(
 def _onto_cone(trail: Trail, goal: Constraints, x: Tensor, index: NDArray[np.int64]) -> Tensor:
     """The point nearest to x - x0 of the cone of the gradients, at x, of these constraints."""
     _, rows_of = trail.network.differentiate(x)
-    rows = (rows_of(goal.rows(torch.from_numpy(index))) * trail.mask.expand(x.shape).flatten().cpu()).double().numpy()
+    gradients = rows_of(goal.rows(torch.from_numpy(index))).reshape(-1, *x.shape)
+    rows = trail.space.project(gradients).flatten(1).double().numpy()
     way = (x - trail.x0).flatten().cpu().double().numpy()
     with solving():
         multipliers = solve_dual(rows @ rows.T, rows @ way)

@@ -18,6 +18,7 @@ from jma_core.linearise import Linearisation, Solution, tolerance
 from jma_core.metrics import distortion
 from jma_core.network import Classifier, Network, never
 from jma_core.records import REACHED, ZERO_GRADIENT, AttackResult, Halt, History, Phase, Step, StopReason
+from jma_core.subspace import Subspace
 
 Attack = Generator[Step, None, AttackResult]
 Ending = tuple[StopReason, str]
@@ -55,6 +56,8 @@ class Task:
     """Steps that the result holds at most: of a longer attack every second, fourth, ... one, and the last."""
     mask: Tensor | None = None
     """Bools (H, W) or (1, H, W), true where pixels may change; all may by default. Others keep every bit."""
+    period: float = 0.0
+    """Perturbations are made of waves of at least so many pixels (see Subspace), on a mask that is a rectangle."""
     host: Callable[..., Network] = Network
     """Makes the Network through which the attack sees f; ``run_batch`` has its own."""
 
@@ -81,7 +84,8 @@ class Trail:
         self.network = task.host(task.f, memory=task.memory, should_stop=interrupted)
         with self.network.room():
             self.x0 = check_image(task.x, task.device)
-            self.mask = check_mask(task.mask, self.x0)
+            self.space = Subspace(check_mask(task.mask, self.x0), task.period)
+            self.mask = self.space.mask
             self.encoding = task.encoding
             self.target = task.encoding.check_target(task.target)
             self.kappa = task.kappa
@@ -124,19 +128,19 @@ class Trail:
         self.network.check_stop()
         z, gradient = self.network.descend(x, lambda z: loss(self._checked(z)))
         self.start(z)
-        gradient = gradient * self.mask
+        gradient = self.space.project(gradient)
         if not (self._sloped or gradient.any()):
             raise Halt(StopReason.ZERO_GRADIENT, ZERO_GRADIENT)
         self._sloped = True
         return z, gradient
 
     def linearise(self, x: Tensor, goal: Constraints) -> Linearisation:
-        """The model at x of what the pixels that may change do."""
-        return Linearisation(self.network, x, goal, self.mask)
+        """The model at x of what perturbations that are allowed do."""
+        return Linearisation(self.network, x, goal, self.space)
 
     def clamp(self, x: Tensor) -> Tensor:
-        """The nearest image that is allowed: in [0, 1], and bit for bit the original outside the mask."""
-        return torch.where(self.mask, x.clamp(0, 1), self.x0)
+        """The nearest image with a perturbation that is allowed, clipped to [0, 1]; outside the mask the original."""
+        return self.space.nearest(x, self.x0).clamp(0, 1)
 
     def largest_norm(self) -> float:
         """L2 norm of the longest perturbation that is allowed."""

@@ -235,13 +235,12 @@ def _measures(result: AttackResult, end: AttackResult) -> list[list[str]]:
 
 def of_request(spec: ModelSpec, request: Request) -> dict[str, str]:
     """What an attack was made of, its settings aside, in words."""
-    native, region = request.canvas.native, request.canvas.region
     return {
         "model": f"{spec.title} ({request.model})",
         "weights": f"sha256 {spec.sha256}" if spec.sha256 else "digest not stated",
         "photo": f"sha256 {request.photo}",
-        "attacked": "the photo at its own size" if native else "the picture that the network sees",
-        "may change": "all pixels" if region is None else "left, top, right, bottom " + ", ".join(map(str, region)),
+        "attacked": "the photo at its own size" if request.canvas.native else "the picture that the network sees",
+        "may change": request.canvas.told,
     }
 
 

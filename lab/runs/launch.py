@@ -15,8 +15,9 @@ from jma_core import AttackResult, Network, eight_bit, encodings, find, run
 from jma_core.attacks.surrogates import Surrogate
 from jma_core.attacks.trail import KEPT, Attack
 from jma_core.network import never
+from jma_core.subspace import Subspace
 from lab.photos.samples import samples
-from lab.request import Request, inside
+from lab.request import Request
 from models.loaders import LoadedModel, to_tensor
 from models.resize import Resize, Saved
 
@@ -44,6 +45,7 @@ def launch(
         kappa=asked.kappa,
         max_seconds=asked.max_seconds,
         mask=mask(request, size),
+        period=request.canvas.period,
         kept=kept,
         should_stop=should_stop,
         **needed,
@@ -67,8 +69,7 @@ def gradient(request: Request, loaded: LoadedModel, picture: NDArray[np.uint8]) 
     goal = encodings.asked(loaded.encoding, request.target).constraints(request.target)
     network, x = Network(attacked(request, loaded, size)), to_tensor(picture, loaded.device)
     _, uphill = network.descend(x, lambda z: -Surrogate.LOGISTIC(goal.values(z)))
-    free = mask(request, size)
-    return (uphill.cpu() if free is None else uphill.cpu() * free).numpy()
+    return Subspace(mask(request, size)[None], request.canvas.period).project(uphill.cpu()).numpy()
 
 
 def pool(request: Request, loaded: LoadedModel, size: tuple[int, int]) -> Tensor:
@@ -99,11 +100,6 @@ def as_file(request: Request, loaded: LoadedModel, result: AttackResult) -> Atta
     )
 
 
-def mask(request: Request, size: tuple[int, int]) -> Tensor | None:
-    """The pixels (height, width) of a picture of this (width, height) that the canvas lets change; None: all."""
-    if request.canvas.region is None:
-        return None
-    width, height = size
-    free = torch.zeros(height, width, dtype=torch.bool)
-    free[inside(request.canvas.region, height, width)] = True
-    return free
+def mask(request: Request, size: tuple[int, int]) -> Tensor:
+    """The pixels (height, width) of a picture of this (width, height) that the canvas lets change."""
+    return torch.from_numpy(request.canvas.free(*size[::-1]))

@@ -274,12 +274,13 @@ class Lab:
 
     def figure(self, caption: str) -> Locator:
         """The player's picture above a caption that begins so."""
-        return self.page.get_by_role("figure").filter(has_text=caption).locator("img").first
+        return self.page.get_by_role("figure").filter(has_text=caption).locator("canvas").first
 
     def picture(self, caption: str) -> NDArray[np.uint8]:
-        """Its pixels (H, W, 3), as the server has sent them to the browser."""
+        """Its pixels (H, W, 3)."""
         self.idle()
-        head, _, body = str(self.figure(caption).get_attribute("src")).partition(",")
+        expect(self.page.get_by_role("region", name="Pictures")).to_have_attribute("aria-busy", "false")
+        head, _, body = self.figure(caption).evaluate("canvas => canvas.toDataURL()").partition(",")
         assert head == "data:image/png;base64"
         return np.asarray(Image.open(io.BytesIO(base64.b64decode(body))).convert("RGB"))
 

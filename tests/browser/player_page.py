@@ -19,12 +19,18 @@ CLASSES, UPDATES, BEFORE, WANTED = 1000, 30, 1, 2
 HOSTILE = "<img src=x onerror=document.title='hacked'>"
 
 
+def images() -> tuple[np.ndarray, np.ndarray]:
+    """The original, of 8 bits, and what is added to it until the last update; clipped where it leaves [0, 1]."""
+    random = np.random.default_rng(1)
+    image = random.integers(0, 256, (3, 32, 32)) / np.float32(255)
+    return image, random.normal(0, 0.05, image.shape).astype(np.float32)
+
+
 @st.cache_resource
 def made() -> tuple[AttackRun, list[Moment]]:
     random = np.random.default_rng(0)
     request, result = unpack((ASSETS / "example.npz").read_bytes())
-    image = random.random((3, 32, 32)).astype(np.float32)
-    change = random.normal(0, 0.05, image.shape).astype(np.float32)
+    image, change = images()
     start, end = random.normal(0, 1, (2, CLASSES))
     start[[BEFORE, WANTED]], end[[BEFORE, WANTED]] = (9, 7), (8, 9)
     moments = []

@@ -62,15 +62,15 @@ def test_the_page_fits_and_pictures_are_moved_zoomed_and_read_together(visit: Ca
     expect(refined).to_contain_text("reads as cat")
     expect(refined).to_contain_text("not begun")
     gallery.get_by_role("slider", name="Gradients spent").fill("200")
-    expect(refined).to_contain_text("L2 0.649, update 149")
+    expect(refined).to_contain_text("L2 0.534, update 149")
     expect(figures.nth(1)).to_contain_text("result")
 
     gallery.get_by_role("combobox", name="Axis of the slider").select_option("Distance, L2")
     distance = gallery.get_by_role("slider", name="Distance, L2")
-    expect(figures.nth(1)).to_contain_text("L2 0.904, result")  # who had come to the end of one axis is at the other's
+    expect(figures.nth(1)).to_contain_text("L2 0.845, result")  # who had come to the end of one axis is at the other's
     distance.fill("600")
-    expect(refined).to_contain_text("L2 0.490, result")
-    expect(figures.nth(1)).to_contain_text("L2 0.582, update 4")
+    expect(refined).to_contain_text("L2 0.541, result")
+    expect(figures.nth(1)).to_contain_text("L2 0.467, update 3")
     expect(figures.nth(1)).to_contain_text("no hit so far")
     expect(figures.nth(5)).to_contain_text("nothing so near")
     gallery.get_by_role("combobox", name="Axis of the slider").select_option("Gradients spent")

@@ -6,12 +6,13 @@ import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, WebSocket, expect
 
 from tests.browser.conftest import serving
 from tests.browser.looks import assert_nothing_sticks_out, looks
-from tests.browser.player_page import CLASSES, HOSTILE, UPDATES
+from tests.browser.player_page import CLASSES, HOSTILE, UPDATES, images
 from ui.player.player import MOMENTS
 
 if TYPE_CHECKING:
@@ -189,10 +190,10 @@ def test_bars_states_and_what_pictures_say_follow_each_update(player: Player) ->
     for alt in (
         "Original photo; reads as class 1.",
         f"Attacked photo after update 1 of {UPDATES}; reads as class 1.",
-        f"Signed change of brightness after update 1 of {UPDATES}: ×",
+        re.compile(f"Perturbation: × .*, after update 1 of {UPDATES}"),
     ):
         expect(player.page.get_by_role("img", name=alt)).to_be_visible()
-    picture = player.page.get_by_role("figure").filter(has_text="Original:").locator("img")
+    picture = player.page.get_by_role("figure").filter(has_text="Original:").locator("canvas")
     expect(picture).to_have_css("image-rendering", "pixelated")
     box = picture.bounding_box()
     assert box is not None
@@ -229,6 +230,10 @@ def test_flicker_is_asked_for_and_changes_at_most_twice_a_second(player: Player)
         setTimeout(() => { watching.disconnect(); resolve(count) }, 2000)
     })"""
     player.page.get_by_role("radio", name="Flicker").check()
+    which = player.page.locator(".which")
+    for shown in ("Attacked", "Original"):
+        expect(which).to_have_text(shown)
+        assert stage.evaluate("stage => stage.classList.contains('flipped')") == (shown == "Original")
     assert 2 <= stage.evaluate(flips) <= 4
     player.page.get_by_role("radio", name="Side by side").check()
     assert stage.evaluate(flips) == 0
@@ -290,6 +295,52 @@ def test_the_player_fits_in_every_width_and_scheme(player: Player) -> None:
                 box = part.bounding_box()
                 assert box is not None
                 assert 0 <= box["x"] < box["x"] + box["width"] <= width
+
+
+def test_pixels_are_zoomed_moved_and_read_in_all_pictures_by_keyboard_and_mouse(player: Player) -> None:
+    page, stage = player.page, player.page.get_by_role("region", name="Pictures")
+    value = page.locator(".value")
+    transforms = "all => [...new Set(all.map(each => getComputedStyle(each).transform))]"
+
+    stage.focus()
+    stage.press("ArrowLeft")
+    expect(player.slider).not_to_have_value(str(UPDATES))  # while all of it is seen, arrows go from update to update
+    player.slider.press("End")
+    stage.focus()
+    for _ in range(3):
+        stage.press("+")
+    (transform,) = stage.locator(".pane > .layer").evaluate_all(transforms)
+    assert transform.startswith("matrix(5.33333, 0, 0, 5.33333, ")  # to 6 of 32 pixels
+    stage.press("ArrowLeft")
+    expect(value).to_contain_text("Pixel (15, 16)")
+    stage.press("ArrowUp")
+    expect(value).to_contain_text("Pixel (15, 15)")
+    expect(player.slider).to_have_value(str(UPDATES))
+
+    original, change = (each[:, 15, 15] * 255 for each in images())
+    attacked = np.clip(original + change, 0, 255)
+    told = [float(each.replace("−", "-")) for each in re.findall(r"[−+]?\d+(?:\.\d+)?", value.inner_text())]
+    assert told[4:7] == original.round().tolist()
+    np.testing.assert_allclose(told[7:10], attacked, atol=1.1 * told[13] + 0.05)
+    np.testing.assert_allclose(told[10:13], attacked - original, atol=1.1 * told[13] + 0.05)
+    assert told[13] < 0.3
+
+    shades = (
+        "canvas => [...new Set(new Uint32Array(canvas.getContext('2d').getImageData(0, 0, 32, 32).data.buffer))].length"
+    )
+    drawn = stage.locator(".map canvas")
+    assert drawn.evaluate(shades) > 10
+    page.get_by_role("combobox", name="Perturbation").select_option("sign of that mean")
+    expect(stage.get_by_role("img", name="however little")).to_be_visible()
+    assert 2 <= drawn.evaluate(shades) <= 3
+    gain = page.get_by_role("slider", name="Gain")
+    gain.fill("0")
+    page.get_by_role("combobox", name="Perturbation").select_option("red only")
+    expect(stage).to_contain_text("Perturbation: × 1, blue less red, orange more")
+    player.slider.press("ArrowLeft")
+    expect(stage).to_contain_text("Perturbation: × 1,")  # one gain over all updates
+    stage.press("0")
+    assert stage.locator(".pane > .layer").evaluate_all(transforms) == ["matrix(1, 0, 0, 1, 0, 0)"]
 
 
 def receiving(sizes: list[int]) -> Callable[[Page], None]:

@@ -184,6 +184,7 @@ def test_an_attack_of_one_s_own_is_declared_called_and_found(jump: Any) -> None:
         norm=Norm.LINF,
         encodings=("multi-label",),
         exhaustive=False,
+        waves=False,
         settings=(Setting("Height", at_least=0, at_most=1, name="height", kind="float", default=1.0),),
         needs=(),
         home=f"{__name__}:jump",

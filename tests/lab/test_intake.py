@@ -87,6 +87,7 @@ ODD: dict[str, Callable[[Contender], Contender]] = {
     "alike": asked(settings=Settings.of("ddn")),
     "margin": lambda each: asked(settings=replace(each.request.settings, kappa=99.0))(each),
     "place": asked(canvas=Canvas(region=(0.5, 0.0, 0.2, 1.0))),
+    "period": asked(canvas=Canvas(period=7.0)),
     "encoding": asked(target=2),
     "brightness": lambda each: given(image=each.result.image + 2)(each),
     "labels": given(logits=np.zeros(3), logits_before=np.zeros(3)),

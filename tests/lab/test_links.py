@@ -14,7 +14,8 @@ from jma_core.records import FREE
 from lab.comparison import first_attacks
 from lab.links import ENTRIES, from_comparison, from_link, read_step, sample_names, to_comparison, to_link
 from lab.photos.samples import samples
-from lab.request import OFFERED, Canvas, Choice, Request, Settings, offered
+from lab.request import OFFERED, PERIODS, Canvas, Choice, Request, Settings, offered
+from lab.stencil import PRESETS, written
 from models.cards import ModelSpec
 from models.encodings import MultiLabel, OneHot
 from models.registry import DEFAULT, MODELS
@@ -69,7 +70,9 @@ def requests(draw: some.DrawFn) -> tuple[Request, ModelSpec]:
     kappa, max_seconds = draw(some.integers(0, 10)) / 2, draw(some.floats(1, 3600))
     chosen = Settings.of(entry.name, kappa=kappa, max_seconds=max_seconds, **own)
     (left, right), (top, bottom) = sides(draw), sides(draw)
-    canvas = Canvas(draw(some.booleans()), draw(some.sampled_from([None, (left, top, right, bottom)])))
+    painted, region = some.sampled_from(list(PRESETS.values())).map(written), (left, top, right, bottom)
+    parts = some.builds(dict, region=some.sampled_from([None, region]), period=some.sampled_from(PERIODS))
+    canvas = Canvas(draw(some.booleans()), **draw(parts | some.builds(dict, painted=painted)))
     photo = draw(some.sampled_from(list(samples(spec.samples))))
     return Request(spec.name, photo, target, chosen, canvas), spec
 
@@ -110,6 +113,7 @@ def check(choice: Choice) -> None:
         left, top, right, bottom = region
         assert 0 <= left < right <= 1
         assert 0 <= top < bottom <= 1
+    assert choice.canvas.period in PERIODS
 
 
 LABELS = [name for spec in ZOO.values() for name in spec.encoding.labels[:6]]
@@ -177,6 +181,10 @@ def test_any_address_gives_a_choice_that_can_be_shown_and_words(query: dict[str,
         ({"iterations": ["0"]}, "**max_iter** is “0”, where a whole number from 1 to 100000 was expected."),
         ({"seconds": ["0"]}, "where a number from 1 to 3600 was expected. The page shows 300."),
         ({"native": ["yes"]}, "where 1 or 0 was expected. The page shows the picture that the network sees."),
+        ({"painted": ["1.2.3"]}, "**painted** is “1.2.3”, where how many of 64 x 64 cells in turn are not painted and"),
+        ({"painted": ["4096"]}, "was expected. The page shows no painted part."),
+        ({"painted": ["0.4096"], "period": ["8"]}, "**painted** goes with none of across, down and period."),
+        ({"period": ["7"]}, "**period** is “7”, where one of 0, 4, 8, 16, 32 was expected. The page shows pert"),
         ({"across": ["75-25"]}, "**across** is “75-25”, where two per cents like 25-75"),
         ({"utm_source": ["x"]}, "“utm&#95;source”: this page has nothing of this name. It knows model, photo, want"),
     ],

@@ -3,6 +3,7 @@
 import numpy as np
 
 from lab.pictures import BLUE, MIDDLE, ORANGE, perturbation_map, spotlit, to_picture
+from lab.request import Canvas
 
 
 def test_eight_bit_pictures_round_trip() -> None:
@@ -31,7 +32,7 @@ def test_no_change_is_neutral_with_gain_one() -> None:
 
 def test_a_spotlit_picture_is_itself_inside_and_pale_outside() -> None:
     picture = np.arange(4 * 8 * 3, dtype=np.uint8).reshape(4, 8, 3)
-    lit = spotlit(picture, (0.25, 0.5, 0.75, 1.0))
+    lit = spotlit(picture, Canvas(region=(0.25, 0.5, 0.75, 1.0)).free(4, 8))
     np.testing.assert_array_equal(lit[2:, 2:6], picture[2:, 2:6])
     assert lit[:2].min() >= 160
     assert lit[:, :2].min() >= 160

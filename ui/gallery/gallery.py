@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
-from PIL import Image
 
 from jma_core.records import AttackResult, Trace
 from lab.comparison import Contender, hits
-from lab.pictures import BLUE, MIDDLE, ORANGE, data_url, to_picture
 from lab.request import Request
 from models.encodings import Encoding
-from ui.player.player import FAST, choose, component, reduced
+from ui.pixels.pixels import COLOURS, PICTURES, change, pictured, reduction
+from ui.player.player import choose
 from ui.shell.cached import fingerprint
+from ui.shell.component import component
 
 Floats = NDArray[np.floating]
 FILM_BYTES = 6_000_000
@@ -33,7 +33,7 @@ MOST_FRAMES = 12
 LEVELS, COARSE = 127, 15
 """Of a change, on either side of none: of a result, and of the moments before it, which so take half the bytes."""
 
-_component = component("jma_gallery", Path(__file__))
+_component = component("jma_gallery", Path(__file__), PICTURES)
 
 
 def hang(encoding: Encoding, names: Sequence[str], contenders: Sequence[Contender]) -> None:
@@ -59,14 +59,11 @@ def gallery(encoding: Encoding, names: Sequence[str], contenders: Sequence[Conte
     ]
     strongest = max(film[-1]["scale"] for film in films)
     told = {
-        "original": {
-            "url": data_url(Image.fromarray(to_picture(reduced(original.original))), FAST),
-            "reads": encoding.names(original.decoded_before),
-        },
+        "original": pictured(original.original) | {"reads": encoding.names(original.decoded_before)},
         "attacks": attacks,
         "most": {axis: max(each[axis][-1][0] for each in where) for axis in ("spent", "distance")},
         "gain": float(np.clip(2 / strongest, 1, 1000)) if strongest else 1.0,
-        "colours": [colour.tolist() for colour in (BLUE, MIDDLE, ORANGE)],
+        "colours": COLOURS,
         "note": note(original.original),
     }
     return told | {"version": blake2b(repr(told).encode(), digest_size=12).hexdigest()}
@@ -80,29 +77,17 @@ def gallery(encoding: Encoding, names: Sequence[str], contenders: Sequence[Conte
 def frames(request: Request, _encoding: Encoding, result: AttackResult, room: int) -> list[dict[str, Any]]:
     """The result of an attack, and before it as many of its moments as there is room for, in bytes."""
     original, spent = result.original, result.backward
-    end = frame(original, result.image, LEVELS) | told_of(spent, "result", result.distortion.l2)
+    end = change(original, result.image, LEVELS) | told_of(spent, "result", result.distortion.l2)
     before = {step.number: step for step in result.steps if step.backward < spent}
     first = set(list(before)[:1])
     many = min(MOST_FRAMES, 2 * room // len(end["url"])) - 2
     moments = [before[number] for number in choose(before, first, set(), max(many, len(first)))]
     told = [
-        frame(original, step.image, COARSE) | told_of(step.backward, f"update {step.number}", step.l2)
+        change(original, step.image, COARSE) | told_of(step.backward, f"update {step.number}", step.l2)
         for step in moments
     ]
     reads = [_encoding.names(decoded) for decoded in (*(step.decoded for step in moments), result.decoded)]
     return [each | {"reads": said} for each, said in zip((*told, end), reads, strict=True)]
-
-
-def frame(original: Floats, image: Floats, levels: int) -> dict[str, Any]:
-    """The change of each value, as a picture in which 128 - levels to 128 + levels stand for -scale to scale."""
-    change = reduced(image).astype(np.float64) - reduced(original)
-    scale = float(np.abs(change).max())
-    picture = np.round(change / (scale or 1.0) * levels).astype(np.int64) + 128
-    return {
-        "url": data_url(Image.fromarray(np.moveaxis(picture, 0, 2).astype(np.uint8)), FAST),
-        "scale": scale,
-        "levels": levels,
-    }
 
 
 def told_of(spent: int, title: str, l2: float) -> dict[str, Any]:
@@ -137,11 +122,7 @@ def note(image: Floats) -> str:
     how = (
         "Below each picture its perturbation, all at one gain. Over the gradients spent, each attack shows what it had "
         "come to by then; over the distance, the farthest picture of its path within it, and its result from the "
-        "result's own L2 on. Zoom with the buttons, a double click, two fingers, or Ctrl and the wheel; drag to move. "
-        "Point at a pixel for its values, from 0 to 255, and in brackets what was added to them, "
+        "result's own L2 on. Point at a pixel for its values, from 0 to 255, and in brackets what was added to them, "
         f"rounded to {LEVELS} steps of the largest change (before the result to {COARSE})."
     )
-    if reduced(image) is image:
-        return how
-    (_, height, width), (_, h, w) = image.shape, reduced(image).shape
-    return f"{how} Shown at {w} × {h} pixels, each the mean of those below it; the attacks work on {width} × {height}."
+    return f"{how} {reduction(image)}".rstrip()

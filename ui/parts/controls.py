@@ -18,14 +18,29 @@ from lab.markup import listed, plain
 from lab.photos.samples import readable, samples
 from lab.photos.uploads import MAX_BYTES, Photo, PhotoError, read_photo
 from lab.pictures import spotlit
-from lab.request import KAPPA_STEP, MAX_KAPPA, MAX_SECONDS, OFFERED, SIDE_STEP, Canvas, Settings, offered
+from lab.request import (
+    KAPPA_STEP,
+    MAX_KAPPA,
+    MAX_SECONDS,
+    OFFERED,
+    PERIODS,
+    SIDE_STEP,
+    Canvas,
+    Region,
+    Settings,
+    offered,
+)
 from lab.runs.pool import models
 from models.cards import ModelSpec
 from models.encodings import Bits, Encoding, Flips, Odds, OneHot, Prediction, Preset, Ranks, Target
 from models.photos import shrunk
 from models.registry import DEFAULT, unavailable
+from ui.brush.brush import paint
 from ui.parts.pictures import show, show_small
 from ui.shell.session import (
+    EVERYWHERE,
+    PAINTED,
+    RECTANGLE,
     form_key,
     group_key,
     keep,
@@ -314,22 +329,60 @@ def choose_canvas(spec: ModelSpec, photo: Photo) -> tuple[Canvas, NDArray[np.uin
             sized, note = shrunk(photo.image)
             picture = np.asarray(sized)
             st.caption(note or f"{sized.width} x {sized.height} pixels.")
-        part = keep("part", False)
-        if not st.checkbox("Change a part of it only", kept(part), part):
-            return Canvas(native), picture
-        sides = {}
-        for name, label in (("across", "From left to right"), ("down", "From top to bottom")):
-            side = keep(f"part-{name}", (25, 75))
-            sides[name] = st.slider(label, 0, 100, kept(side), SIDE_STEP, "%d %%", side)
-        (left, right), (top, bottom) = sides["across"], sides["down"]
-        if left == right or top == bottom:
-            st.warning("This part is empty: nothing could change. The whole picture may change instead.")
-            return Canvas(native), picture
-        region = left / 100, top / 100, right / 100, bottom / 100
-        small = Image.fromarray(picture)
-        small.thumbnail((THUMBNAIL * 2, THUMBNAIL * 2))
-        show(spotlit(np.asarray(small), region), alt="The photo, faded where it may not change")
-    return Canvas(native, region), picture
+        part = keep("part", EVERYWHERE)
+        shape = st.segmented_control(
+            "Which pixels",
+            [EVERYWHERE, RECTANGLE, PAINTED],
+            default=kept(part),
+            key=part,
+            required=True,
+            width="stretch",
+        )
+        if shape == PAINTED:
+            return Canvas(native, painted=_choose_painted(picture)), picture
+        region = _choose_region(picture) if shape == RECTANGLE else None
+        return Canvas(native, region, period=_choose_period()), picture
+
+
+def _choose_painted(picture: NDArray[np.uint8]) -> str:
+    """Where the picture (H, W, 3) is painted; "" for all of it."""
+    painted = paint(picture, keep("painted", ""))
+    if not painted:
+        st.warning("Nothing is painted: nothing could change. The whole picture may change instead.")
+    return painted
+
+
+def _choose_region(picture: NDArray[np.uint8]) -> Region | None:
+    """A rectangle of the picture (H, W, 3); None for all of it."""
+    sides = {}
+    for name, label in (("across", "From left to right"), ("down", "From top to bottom")):
+        side = keep(f"part-{name}", (25, 75))
+        sides[name] = st.slider(label, 0, 100, kept(side), SIDE_STEP, "%d %%", side)
+    (left, right), (top, bottom) = sides["across"], sides["down"]
+    if left == right or top == bottom:
+        st.warning("This part is empty: nothing could change. The whole picture may change instead.")
+        return None
+    region = left / 100, top / 100, right / 100, bottom / 100
+    small = Image.fromarray(picture)
+    small.thumbnail((THUMBNAIL * 2, THUMBNAIL * 2))
+    lit = Canvas(region=region).free(*small.size[::-1])
+    show(spotlit(np.asarray(small), lit), alt="The photo, faded where it may not change")
+    return region
+
+
+def _choose_period() -> float:
+    """The period of the shortest waves that perturbations are made of; 0 for any."""
+    period = keep("period", PERIODS[0], PERIODS)
+    return st.selectbox(
+        "Waves of the perturbation",
+        PERIODS,
+        PERIODS.index(kept(period)),
+        lambda pixels: f"of at least {pixels:g} pixels" if pixels else "any",
+        period,
+        help="Long waves are low frequencies: what a perturbation of these changes is coarse. The gradients are "
+        "projected on them, so that JMA's steps are the shortest among such perturbations. Where a pixel is held at "
+        "black or white, it may depart from them.",
+    )
 
 
 def describe_change(encoding: Encoding, now: Prediction, target: Target) -> str:

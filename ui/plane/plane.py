@@ -21,7 +21,7 @@ from jma_core.geometry import Section
 from lab.pictures import data_url
 from ui.figures.comparison import COLOURS
 from ui.figures.space import CHEAPEST, GREEN, Margin, Shown, binding, frame_of, marks
-from ui.player.player import component
+from ui.shell.component import component
 from ui.shell.session import session
 
 Floats = NDArray[np.floating]

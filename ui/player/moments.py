@@ -13,8 +13,10 @@ from jma_core.metrics import distortion
 from jma_core.records import Phase, Step, Trace
 from lab.curves import curves, left_out
 from lab.runs.attack_run import AttackRun
+from lab.spectrum import BANDS, DECADES, drawn, shares, spectrum
 from models.encodings import Encoding, Prediction, Target
 from ui.figures import attack as figures
+from ui.parts.pictures import show
 
 Floats = NDArray[np.floating]
 TITLES = {
@@ -90,3 +92,29 @@ def charts(encoding: Encoding, target: Target, before: Floats, trace: Trace, ste
     right.plotly_chart(figures.norm_chart(drawn, trace.phase, shown), key="norms")
     if said := left_out(trace, steps):
         st.caption(said)
+
+
+def frequencies(original: Moment, moment: Moment) -> None:
+    """The spectrum of the perturbation, and where its energy lies, once somebody opens it."""
+    with st.expander("Spectrum of the perturbation", key="spectrum", on_change="rerun") as opened:
+        if not opened.open:
+            return
+        energy = spectrum(moment.image.astype(np.float64) - original.image)
+        if not energy.any():
+            st.caption("Nothing has changed yet.")
+            return
+        left, right = st.columns(2)
+        with left:
+            alt = f"Spectrum of the perturbation after update {moment.update}, low frequencies in the middle"
+            show(drawn(energy), "Low frequencies in the middle, high ones at the border", alt=alt)
+        table = {
+            "period": BANDS,
+            "share of the energy": [f"{share:.1%}" for share in shares(energy)],
+            "of white noise": [f"{share:.1%}" for share in shares(np.ones_like(energy))],
+        }
+        right.table(table, hide_index=True, border="horizontal")
+        right.caption(
+            f"Brighter by the logarithm of the energy, over {DECADES} decades, of all channels together. The rings are "
+            "where the periods are 16 and 4 pixels. Energy is the squared L2 norm; white noise has the same of it at "
+            "every frequency."
+        )

@@ -7,10 +7,8 @@ const REST = 200; // milliseconds after the last key until the page follows
 const ROWS = 60; // of the table, at once
 const BARS = { asked: 6, others: 3 }; // beside the pictures
 const KEPT = 128; // parcels
-const SMALL = 128; // pictures with shorter sides, in pixels, show their pixels
 const PATIENCE = 500; // milliseconds until what has not come is asked for; twice as many until it is asked for again
 const STILLNESS = "Because this device asks for less motion, Play shows one update a second and there is no flicker.";
-const PLAIN = "data:image/gif;base64,R0lGODlhAQABAAAAACw=";
 
 const parcels = new Map(); // what has come, by its digest; the one used longest ago first
 const players = new WeakMap(); // by the element that holds them
@@ -53,25 +51,28 @@ class Player {
     this.find = (selector) => root.querySelector(selector);
     this.table = new Labels(this.find(".labels"));
     this.bars = new Bars(this.find(".bars"));
-    this.pictures = Object.fromEntries(["original", "attacked", "map"].map((name) => [name, this.picture(name)]));
-    this.pictures.over = this.picture("attacked", "over");
     this.stage = this.find(".stage");
+    this.pictures = this.panes();
+    this.lens = new Lens(this.stage, this.find(".zoom"), () => this.say());
+    this.lens.taken = (from) => this.stage.dataset.view === "wipe" && Boolean(from.closest(".attacked .pane"));
+    this.ink = new Ink(this.find(".tools"), () => this.draw());
     this.scrub = this.find(".scrub");
     this.patience = PATIENCE;
     this.divide(50);
     this.listen();
   }
 
-  picture(figure, kind = "") {
-    const image = new Image();
-    image.className = kind;
-    image.draggable = false; // so that the divider can be dragged on it
-    image.src = PLAIN;
-    image.addEventListener("load", () => {
-      image.classList.toggle("small", Math.max(image.naturalWidth, image.naturalHeight) <= SMALL);
-    });
-    this.find(`.${figure} .pane`).append(image);
-    return image;
+  // The canvases of the pictures, and the one of the original that is laid over the attacked.
+  panes() {
+    const layers = Object.fromEntries(["original", "attacked", "map", "over"].map((name) => [name, makeLayer()]));
+    const over = make("div", "over");
+    over.append(layers.over.layer);
+    this.which = make("span", "which");
+    for (const name of ["original", "attacked", "map"]) {
+      const above = name === "attacked" ? [over, this.which] : [];
+      this.find(`.${name} .pane`).append(layers[name].layer, ...above, make("div", "mark"));
+    }
+    return Object.fromEntries(Object.entries(layers).map(([name, { canvas }]) => [name, canvas]));
   }
 
   listen() {
@@ -90,7 +91,7 @@ class Player {
 
   receive(data) {
     keep(data.parcels);
-    this.needed = [data.labels, ...data.film.map((moment) => moment.parcel)];
+    this.needed = [data.labels, data.original, ...data.film.map((moment) => moment.parcel)];
     if (this.missing().length) {
       this.asking ??= setTimeout(() => this.complain(), this.patience);
       return;
@@ -105,7 +106,7 @@ class Player {
     this.version = data.version;
     this.live = data.live;
     this.film = data.film.map((moment) => ({ ...moment, ...parcels.get(moment.parcel) }));
-    this.set(data);
+    this.set(data, parcels.get(data.original));
     for (const part of [this.table, this.bars]) part.about(parcels.get(data.labels), this.film);
     this.goTo(this.nearest(at));
     if (this.update !== at) this.rest();
@@ -122,7 +123,15 @@ class Player {
     if (missing.length) this.ask(missing);
   }
 
-  set(data) {
+  set(data, original) {
+    if (this.original?.url !== original.url) {
+      this.original = { url: original.url };
+      for (const canvas of Object.values(this.pictures)) [canvas.width, canvas.height] = original.size;
+    }
+    this.colours = data.colours;
+    this.ink.propose(data.gain);
+    this.ink.slider.disabled = this.film.length === 1; // there is no perturbation yet
+    this.lens.fit(original.size);
     this.root.querySelectorAll("section").forEach((part) => (part.hidden = false));
     this.find(".player .note").textContent = [data.note, STILL.matches ? STILLNESS : ""].join(" ");
     this.find(".player").classList.toggle("alone", this.film.length === 1);
@@ -157,9 +166,9 @@ class Player {
 
   press(event) {
     const typed = { ArrowLeft: "back", ArrowRight: "on", Home: "first", End: "last", " ": "play" }[event.key];
-    const own = event.target === this.scrub || event.target === this.find(".player") || event.target.matches(NOBODY);
+    const own = [this.scrub, this.stage, this.find(".player")].includes(event.target) || event.target.matches(NOBODY);
     const button = event.target.matches("button") && event.key !== " ";
-    if (!typed || !(own || button) || !(this.film?.length > 1) || event.altKey || event.ctrlKey || event.metaKey) return;
+    if (event.defaultPrevented || !typed || !(own || button) || !(this.film?.length > 1) || event.altKey || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
     this.go(typed);
   }
@@ -209,16 +218,26 @@ class Player {
     this.scrub.value = now.update;
     this.scrub.setAttribute("aria-valuetext", now.title);
     const moment = now.update ? `after update ${now.update} of ${last.update}` : "before the first update";
-    this.show("original", original.picture, `Original photo; reads as ${original.reads}.`);
-    this.show("over", original.picture, `Original photo; reads as ${original.reads}.`);
-    this.show("attacked", now.picture, `Attacked photo ${moment}; reads as ${now.reads}.`);
-    const map = now.gradient ? "Gradient of the target" : "Perturbation";
-    this.show("map", now.map, now.gradient ? `${map}: ${now.change}.` : `Signed change of brightness ${moment}: ${now.change}.`);
+    const map = this.mapped(now);
+    const names = {
+      original: `Original photo; reads as ${original.reads}.`,
+      over: `Original photo; reads as ${original.reads}.`,
+      attacked: `Attacked photo ${moment}; reads as ${now.reads}.`,
+      map: `${map}, ${moment}.`,
+    };
+    for (const [name, canvas] of Object.entries(this.pictures)) canvas.setAttribute("aria-label", names[name]);
     this.caption("original", `Original: ${original.reads}`);
-    this.caption("map", `${map}: ${now.change}`);
+    this.caption("map", map);
     this.caption("attacked", this.compared(original, now));
+    this.paint(now);
     this.table.show(now, playing);
     this.bars.show(now);
+  }
+
+  // What the third picture shows, in words.
+  mapped(now) {
+    if (now.gradient) return `Gradient of the target: ${this.ink.way.told}`;
+    return `Perturbation: ${now.change ? this.ink.words : "none yet"}`;
   }
 
   compared(original, now) {
@@ -227,10 +246,41 @@ class Player {
     return `Attacked: ${now.reads}` + (view ? `. ${view}: ${original.reads}` : "");
   }
 
-  show(name, url, alt) {
-    const image = this.pictures[name];
-    if (image.src !== url) image.src = url;
-    image.alt = alt;
+  async paint(now) {
+    this.original.pixels ??= pixelsOf(this.original.url);
+    const drawn = now.change ?? now.gradient;
+    if (drawn) now.pixels ??= pixelsOf(drawn.url);
+    const { original: asked } = this;
+    this.stage.setAttribute("aria-busy", true);
+    const [original, pixels] = await Promise.all([asked.pixels, now.pixels]);
+    if (asked !== this.original || now !== this.film[this.index]) return; // something else is shown meanwhile
+    const [change, gradient] = [now.change, now.gradient].map((each) => each && { ...each, pixels });
+    if (this.painted?.original !== original) for (const name of ["original", "over"]) paint(this.pictures[name], original);
+    if (this.painted?.original !== original || this.painted.now !== now) {
+      paint(this.pictures.attacked, attackedOf(original, change));
+    }
+    const ink = gradient ? { way: this.ink.way, gain: now.gain } : this.ink;
+    paint(this.pictures.map, mapOf(original, change ?? gradient, ink, this.colours));
+    this.painted = { original, now, change };
+    this.stage.setAttribute("aria-busy", false);
+    this.say();
+  }
+
+  // The values of the pixel that is pointed at.
+  say() {
+    const { pixel } = this.lens;
+    this.find(".value").textContent = pixel && this.painted ? this.values(pixel) : `Point at a pixel for its values. ${HOW}`;
+  }
+
+  values({ x, y }) {
+    const { original, change } = this.painted;
+    const { before, added } = valuesAt(original, change, this.lens.index);
+    const after = before.map((value, c) => (value + added[c]).toFixed(1));
+    const exact = change ? `, to ± ${(stepOf(change) / 2).toPrecision(1)}` : "";
+    return (
+      `Pixel (${x}, ${y}), red green blue in levels from 0 to 255: original ${before.join(" ")}, ` +
+      `attacked ${after.join(" ")}, difference ${added.map(signed).join(" ")}${exact}.`
+    );
   }
 
   caption(figure, text) {
@@ -240,15 +290,16 @@ class Player {
   view(name) {
     this.find(`[value=${name}]`).checked = true;
     this.stage.dataset.view = name;
-    this.stage.classList.remove("flipped");
     clearInterval(this.flickering);
+    this.flip(false);
     if (name === "flicker") this.flickering = setInterval(() => this.flip(), FLICKER);
     if (this.film) this.draw();
   }
 
-  flip() {
+  flip(over = !this.stage.classList.contains("flipped")) {
     if (!this.stage.isConnected) return clearInterval(this.flickering);
-    this.stage.classList.toggle("flipped");
+    this.stage.classList.toggle("flipped", over);
+    this.which.textContent = over ? "Original" : "Attacked";
   }
 
   divide(percent) {
@@ -393,10 +444,6 @@ class Labels {
 // Of each label, whether the target asks for something else than the original has.
 function changes(labels, original) {
   return labels.wanted.map((wanted, i) => wanted >= 0 && wanted !== +original.now.includes(i));
-}
-
-function make(tag, kind = "") {
-  return Object.assign(document.createElement(tag), { className: kind });
 }
 
 function percentage(sure) {

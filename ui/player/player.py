@@ -17,16 +17,16 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
-from PIL import Image
-from streamlit.components.v2.types import ComponentRenderer
 
 from jma_core.records import FREE
 from lab.archive import for_json
-from lab.pictures import colours, data_url, signed_change, to_picture
+from lab.pictures import signed_change
 from lab.report.report import Player
 from lab.runs.attack_run import AttackRun
 from models.encodings import Encoding, Prediction, Target
+from ui.pixels.pixels import COLOURS, PICTURES, change, pictured, reduced, reduction
 from ui.player.moments import Moment, best_update, moments_of
+from ui.shell.component import component, sources
 from ui.shell.session import session
 
 Floats = NDArray[np.floating]
@@ -35,12 +35,8 @@ MOMENTS = 24
 """Moments of one attack that the player shows at most."""
 FILM_BYTES = 3_000_000
 """What they may take together as they are sent; of large pictures there are fewer."""
-PIXELS = 320 * 320
-"""Pictures with more are reduced to so many for the player."""
-SHADES = 21
-"""Colours of the perturbation map, an odd number: the middle one is no change."""
-FAST = 2
-"""Compression of PNGs: dozens are made before the first page is shown."""
+LEVELS, PULLED = 63, 31
+"""Of a change, on either side of none, and of a gradient, which is looked at and not read."""
 PACE = 1.25
 """While an attack runs, its picture is sent anew when it has made so many times as many updates."""
 OUTCOMES = {
@@ -56,19 +52,7 @@ OUTCOMES = {
 KEY = "player"
 
 
-def sources(module: Path) -> tuple[str, str, str]:
-    """The .html, .css and .js beside a module."""
-    html, css, js = (module.with_suffix(f".{kind}").read_text("utf-8") for kind in ("html", "css", "js"))
-    return html, css, js
-
-
-def component(name: str, module: Path) -> ComponentRenderer:
-    """What these show in the browser."""
-    html, css, js = sources(module)
-    return st.components.v2.component(name, html=html, css=css, js=js)
-
-
-_component = component("jma_player", Path(__file__))
+_component = component("jma_player", Path(__file__), PICTURES)
 
 
 class Film:
@@ -76,6 +60,7 @@ class Film:
 
     def __init__(self) -> None:
         self._parcels: dict[int, tuple[str, dict[str, Any]]] = {}
+        self._picture: dict[str, Any] = {}
         self._picked: set[int] = set()
         self._live = False
         self._id = self._version = ""
@@ -103,21 +88,34 @@ class Film:
         room = max(len(must), min(MOMENTS, FILM_BYTES // largest))
         chosen = choose(() if live else at, must, set(known), room)
         self._picked |= set(chosen)
-        film, sent = [], {}
+        film, gains = [], []
+        sent = {_digest(parcel): parcel for parcel in (self._original(moments[0]), _labels(encoding, target))}
+        original, labels = sent
         for update in chosen:
             digest, parcel = self._parcel(encoding, target, moments[0], at[update])
             title = at[update].title + " (result)" * (ended and update == best)
             film.append({"update": update, "title": title, "parcel": digest})
+            gains += [parcel["gain"]] if parcel["change"] else []
             sent[digest] = parcel
-        labels = _labels(encoding, target)
-        sent[_digest(labels)] = labels
-        told = {"film": film, "labels": _digest(labels), "note": _note(moments[0].image), "live": live}
+        told = {
+            "film": film,
+            "original": original,
+            "labels": labels,
+            "gain": min(gains, default=1.0),
+            "colours": COLOURS,
+            "note": reduction(moments[0].image),
+            "live": live,
+        }
         version = _digest(told)
         if version != self._version and not self._live:
             self._id = token_hex(8) if live else version
         self._version, self._live = version, live
         lead = known[-1] if live else best
         return told | {"id": self._id, "version": version, "lead": lead, "shown": lead}, sent
+
+    def _original(self, original: Moment) -> dict[str, Any]:
+        self._picture = self._picture or pictured(original.image)
+        return self._picture
 
     def _parcel(
         self, encoding: Encoding, target: Target, original: Moment, moment: Moment
@@ -154,7 +152,7 @@ def inlined(encoding: Encoding, run: AttackRun) -> Player:
     assert result is not None
     every = moments_of(run, result.original, Prediction(result.logits_before, result.decoded_before))
     data, parcels = Film().data(encoding, run.request.target, every, best_update(run, every), live=False, ended=True)
-    return Player(*sources(Path(__file__)), json.dumps(data | {"parcels": parcels}, allow_nan=False))
+    return Player(*sources(Path(__file__), PICTURES), json.dumps(data | {"parcels": parcels}, allow_nan=False))
 
 
 def _nothing() -> None:
@@ -184,25 +182,24 @@ def choose(moments: Iterable[int], must: set[int], known: set[int], room: int) -
 def parcel_of(encoding: Encoding, target: Target, original: Moment, moment: Moment) -> dict[str, Any]:
     """What the player shows of one moment, fit for JSON.
 
-    ``picture`` and ``map`` are PNGs as data URLs; ``gradient`` says whether the map is one of the target's gradient,
-    ``change`` names its gain and colours, ``reads`` what the decoder says.
+    ``change`` is what differs from the original; of the original ``gradient`` is where the target pulls, if that is
+    known. Either is null otherwise; ``gain`` suits the one that is there. ``reads`` is what the decoder says.
     For each label, in order: the encoding's ``scores`` and ``clearances`` to 4 digits, its confidences ``sure`` to 3
     decimals, null where they are not finite; ``outcomes`` as letters of OUTCOMES; ``ranks``, null unless the target is
     about them; and ``now``, the labels that are there.
     """
-    before, after = reduced(original.image), reduced(moment.image)
-    if moment.gradient is None:
-        amount, gain = signed_change(before, after)
-    else:
-        amount, gain = signed_change(np.zeros_like(before), reduced(moment.gradient))
+    before, after, pulled = original.image, moment.image, moment.gradient is not None
+    if moment.gradient is not None:
+        before, after = np.zeros_like(before), moment.gradient
+    levels = PULLED if pulled else LEVELS
+    drawn = change(before, after, levels) if (before != after).any() else None
     z, wanted = moment.seen.logits, encoding.wishes(target)
     there, there_before = (encoding.placed(seen.decoded, target) for seen in (moment.seen, original.seen))
     ranks = encoding.ranks(z, target)
     return {
-        "picture": data_url(Image.fromarray(to_picture(after)), FAST),
-        "map": data_url(_shaded(amount), FAST),
-        "gradient": moment.gradient is not None,
-        "change": _change(moment, gain),
+        "change": None if pulled else drawn,
+        "gradient": drawn if pulled else None,
+        "gain": signed_change(reduced(before), reduced(after))[1] if drawn else None,
         "reads": encoding.names(moment.seen.decoded),
         "l2": f"{moment.step.l2 if moment.step else 0:.3f}",
         "scores": _short(encoding.scores(z)),
@@ -216,13 +213,6 @@ def parcel_of(encoding: Encoding, target: Target, original: Moment, moment: Mome
     }
 
 
-def _change(moment: Moment, gain: float) -> str:
-    """What the map shows, beside that it is one."""
-    if moment.gradient is not None:
-        return "blue pulls darker, orange brighter"
-    return f"× {gain:.0f}, blue darker, orange brighter" if moment.step else "none yet"
-
-
 def _outcome(before: bool, now: bool, wanted: int, several: bool) -> str:
     if wanted == FREE:
         return "e" if now == before else "d"
@@ -231,24 +221,6 @@ def _outcome(before: bool, now: bool, wanted: int, several: bool) -> str:
             return "f"
         return "k" if now or several else "r"  # of a class that competes nothing was kept
     return "c" if before == wanted else "n"
-
-
-def reduced(image: Floats) -> Floats:
-    """An image (3, H, W) as it is, or of more than PIXELS the means of its parts, about PIXELS of them."""
-    height, width = image.shape[1:]
-    if height * width <= PIXELS:
-        return image
-    scale = (PIXELS / (height * width)) ** 0.5
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    channels = [Image.fromarray(channel.astype(np.float32)) for channel in image]
-    return np.stack([np.asarray(channel.resize(size, Image.Resampling.BOX)) for channel in channels])
-
-
-def _note(image: Floats) -> str:
-    if reduced(image) is image:
-        return ""
-    (_, height, width), (_, h, w) = image.shape, reduced(image).shape
-    return f"Shown here at {w} × {h} pixels, each the mean of those below it; the attack works on {width} × {height}."
 
 
 def _labels(encoding: Encoding, target: Target) -> dict[str, Any]:
@@ -266,13 +238,6 @@ def _labels(encoding: Encoding, target: Target) -> dict[str, Any]:
         "sureness": encoding.sureness.capitalize(),
         "outcomes": OUTCOMES,
     }
-
-
-def _shaded(amount: Floats) -> Image.Image:
-    """A signed change (H, W) in [-1, 1] in SHADES colours."""
-    picture = Image.fromarray(np.round((amount + 1) / 2 * (SHADES - 1)).astype(np.uint8), "P")
-    picture.putpalette(colours(np.linspace(-1, 1, SHADES)).tobytes())
-    return picture
 
 
 def _short(values: Floats) -> list[float | None]:

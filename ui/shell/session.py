@@ -27,7 +27,8 @@ KEY = "session"
 """Of the session in Streamlit's state, which has the values of widgets beside it."""
 MAX_RUNS = 8
 """Attacks that a session keeps open; the oldest goes first."""
-
+EVERYWHERE, RECTANGLE, PAINTED = "All", "Rectangle", "Painted"
+"""What of a picture may change."""
 
 Kept = TypeVar("Kept")
 Held = TypeVar("Held", covariant=True)
@@ -195,7 +196,7 @@ def setting_key(attack: str, name: str) -> str:
 
 def prefer(choice: Request | Choice) -> None:
     """Make a choice what the attack lab and the geometry page show next."""
-    key, region, target = target_key(choice.model, choice.photo), choice.canvas.region, choice.target
+    key, canvas, target = target_key(choice.model, choice.photo), choice.canvas, choice.target
     floating = isinstance(target, tuple) and FREE in target
     lasting = session().lasting
     lasting.kept |= {
@@ -203,12 +204,15 @@ def prefer(choice: Request | Choice) -> None:
         "model": choice.model,
         "photo": choice.photo,
         "held-of-many": target is not None and not floating,
-        "native": choice.canvas.native,
-        "part": region is not None,
+        "native": canvas.native,
+        "part": PAINTED if canvas.painted else RECTANGLE if canvas.region else EVERYWHERE,
+        "period": canvas.period,
     }
-    if region:
-        left, top, right, bottom = (round(100 * side) for side in region)
+    if canvas.region:
+        left, top, right, bottom = (round(100 * side) for side in canvas.region)
         lasting.kept |= {"part-across": (left, right), "part-down": (top, bottom)}
+    if canvas.painted:
+        lasting.kept["painted"] = canvas.painted
     for each in (key, form_key(key), several_key(key), standing_key(key)):
         lasting.kept.pop(each, None)
     lasting.asked.pop(key, None)

@@ -11,7 +11,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from jma_core.records import FREE
-from ui.player.player import component
+from ui.shell.component import component
 from ui.shell.session import Key, kept
 
 Values = tuple[int, ...]

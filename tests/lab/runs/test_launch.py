@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.fft
 import torch
 from PIL import Image
 
@@ -16,12 +17,14 @@ from lab.photos.samples import samples
 from lab.pictures import to_picture
 from lab.request import OFFERED, Canvas, Request, Settings
 from lab.runs.launch import as_file, attacked, gradient, launch, mask, pool
+from lab.stencil import PRESETS, written
 from models.loaders import LoadedModel, load, to_tensor
 from models.photos import Preprocessing
 from models.registry import ASSETS, MODELS
 
 MIDDLE = (0.25, 0.25, 0.75, 0.75)
 CANVASES = [Canvas(), Canvas(native=True), Canvas(region=MIDDLE), Canvas(native=True, region=MIDDLE)]
+PAINTED = Canvas(native=True, painted=written(PRESETS["Centre"]))
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +70,7 @@ def in_full(attack: str) -> list[Any]:
 
 @pytest.mark.parametrize(
     ("attack", "canvas"),
-    [*(("lazy", canvas) for canvas in CANVASES), *in_full("boxed"), *in_full("refined")],
+    [*(("lazy", canvas) for canvas in (*CANVASES, PAINTED)), *in_full("boxed"), *in_full("refined")],
     ids=str,
 )
 def test_an_attack_ends_as_a_file_that_is_read_as_wanted(
@@ -90,7 +93,7 @@ def test_an_attack_ends_as_a_file_that_is_read_as_wanted(
     allowed = mask(request, picture.shape[1::-1])
     changed = (saved.image != result.original).any(0)
     assert changed.any()
-    assert allowed is None or not changed[~allowed.numpy()].any()
+    assert not changed[~allowed.numpy()].any()
 
 
 @pytest.mark.parametrize(
@@ -117,11 +120,24 @@ def test_the_pool_of_an_attack_that_needs_one_are_the_sample_photos(
 
 def test_a_mask_is_as_high_and_wide_as_the_picture() -> None:
     allowed = mask(Request("", "", 0, Settings(), Canvas(region=(0.0, 0.5, 0.25, 1.0))), (8, 4))
-    assert allowed is not None
     expected = np.zeros((4, 8), bool)
     expected[2:, :2] = True
     np.testing.assert_array_equal(allowed, expected)
-    assert mask(Request("", "", 0, Settings()), (8, 4)) is None
+    assert mask(Request("", "", 0, Settings()), (8, 4)).all()
+
+
+def test_an_attack_is_held_to_the_waves_that_are_asked_for(signs: LoadedModel, photo: Image.Image) -> None:
+    picture = signs.spec.preprocessing(photo) // 2 + 64  # so grey that nothing is clipped
+    target = (seen(signs, picture) + 1) % 43
+    request = Request(signs.spec.name, "", target, Settings(), Canvas(region=MIDDLE, period=4.0))
+    result = run(launch(request, signs, picture))
+    assert result.success
+    delta = (result.image - result.original)[:, 8:24, 8:24]
+    spectrum = scipy.fft.dctn(delta, axes=(1, 2), norm="ortho")
+    low = np.hypot(*np.indices((16, 16))) / 32 <= 1 / 4
+    assert np.abs(spectrum[:, ~low]).max() < 1e-4 * np.abs(spectrum[:, low]).max()
+    pull = gradient(request, signs, picture)
+    assert np.abs(scipy.fft.dctn(pull[:, 8:24, 8:24], axes=(1, 2))[:, ~low]).max() < 1e-4 * np.abs(pull).max()
 
 
 def test_steps_are_as_long_as_the_photo_is_large(signs: LoadedModel, photo: Image.Image) -> None:

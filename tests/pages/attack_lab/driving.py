@@ -56,11 +56,10 @@ def moment(at: Page) -> dict[str, Any]:
 
 
 def captions(at: Page) -> list[str]:
-    """What the player is to write below its three pictures."""
+    """What the player is to write below its original and its attacked picture."""
     data, shown = sent(at), moment(at)
     original = data["parcels"][data["film"][0]["parcel"]]["reads"]
-    map_of = "Gradient of the target" if shown["gradient"] else "Perturbation"
-    return [f"Original: {original}", f"Attacked: {shown['reads']}", f"{map_of}: {shown['change']}"]
+    return [f"Original: {original}", f"Attacked: {shown['reads']}"]
 
 
 # --- what the networks say, asked without the app

@@ -61,7 +61,7 @@ def test_the_files_hold_the_attack_and_the_verdicts_are_true(imagenet: Page) -> 
             "kappa": 0.0,
             "max_seconds": 300.0,
         },
-        "canvas": {"native": False, "region": None},
+        "canvas": {"native": False, "region": None, "painted": "", "period": 0.0},
     }
     assert (record["names_before"], record["names"], record["success"]) == ("tiger cat", "Persian cat", True)
     assert record["versions"] == {"jma_core": __version__} | {

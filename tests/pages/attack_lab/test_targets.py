@@ -13,6 +13,7 @@ from PIL import Image
 
 from lab.photos.samples import samples
 from lab.request import Canvas
+from lab.stencil import PRESETS, laid_over, written
 from models.registry import DEFAULT, MODELS, readings
 from tests.pages.attack_lab.driving import (
     CODE,
@@ -138,7 +139,7 @@ def test_one_click_attacks_the_first_photo_of_a_model(name: str, lab: Page) -> N
     assert picture.shape == (spec.preprocessing.size,) * 2 + (3,)
     before = words(reading(name, picture))
     assert lab.says(f"{before} → ")
-    assert captions(lab)[:2] == [f"Original: {before}", f"Attacked: {before}"]
+    assert captions(lab) == [f"Original: {before}", f"Attacked: {before}"]
     lab.press("Run").settle()
     result = check_success(lab)
     np.testing.assert_array_equal(result.original, picture.transpose(2, 0, 1).astype(np.float32) / 255)
@@ -212,7 +213,7 @@ def test_labels_that_are_not_held_float(lab: Page) -> None:
 def test_a_photo_is_attacked_at_its_own_size_and_in_a_part_only(signs: Page) -> None:
     lab = signs
     lab.widget("checkbox", "Attack the photo at its own size").check().run()
-    lab.widget("checkbox", "Change a part of it only").check().run()
+    lab.widget("segmented_control", "Which pixels").set_value("Rectangle").run()
     lab.press("Run").settle()
     attack, photo = lab.shown(), next(iter(samples(MODELS[SIGNS].samples).values()))
     assert attack.request.canvas == Canvas(native=True, region=(0.25, 0.25, 0.75, 0.75))
@@ -230,17 +231,40 @@ def test_a_photo_is_attacked_at_its_own_size_and_in_a_part_only(signs: Page) -> 
 
 
 def test_an_empty_part_is_refused(signs: Page) -> None:
-    signs.widget("checkbox", "Change a part of it only").check().run()
+    signs.widget("segmented_control", "Which pixels").set_value("Rectangle").run()
     signs.widget("slider", "From left to right").set_value((50, 50)).run()
     assert signs.says("This part is empty")
 
 
 def test_a_part_that_is_all_of_the_picture_is_the_whole_picture(signs: Page) -> None:
-    signs.widget("checkbox", "Change a part of it only").check().run()
+    signs.widget("segmented_control", "Which pixels").set_value("Rectangle").run()
     for side in ("From left to right", "From top to bottom"):
         signs.widget("slider", side).set_value((0, 100)).run()
     signs.press("Step").settle()
     assert signs.shown().request.canvas == Canvas()
+
+
+def test_a_painted_part_is_taken_from_the_address_and_nothing_else_changes() -> None:
+    lab = Page(model=SIGNS, painted=written(PRESETS["Centre"])).settle()
+    lab.press("Run").settle()
+    result, request = lab.shown().result, lab.shown().request
+    assert request.canvas == Canvas(painted=written(PRESETS["Centre"]))
+    assert result is not None
+    changed = (result.image != result.original).any(0)
+    assert changed.any()
+    assert not changed[~laid_over(PRESETS["Centre"], *changed.shape)].any()
+    lab.close()
+
+
+def test_an_attack_that_cannot_be_held_to_long_waves_is_refused_and_another_is_not() -> None:
+    lab = Page(model=SIGNS, attack="boxed", period="8").settle()
+    assert lab.says(
+        "this attack cannot be held to long waves. Choose another one, or any waves under “What may change”."
+    )
+    assert enabled(lab) == set()
+    lab.widget("selectbox", "Waves of the perturbation").select(0.0).run()
+    assert {"Step", "Run"} <= enabled(lab)
+    lab.close()
 
 
 def test_multi_label_takes_every_label_away(lab: Page) -> None:

@@ -149,6 +149,6 @@ def test_a_part_is_previewed_in_the_shape_of_what_is_attacked(
     upload(lab, encoded(Image.new("RGB", (400, 100), "teal"), "PNG"), "wide.png")
     if native:
         lab.widget("checkbox", "Attack the photo at its own size").check().run()
-    lab.widget("checkbox", "Change a part of it only").check().run()
+    lab.widget("segmented_control", "Which pixels").set_value("Rectangle").run()
     height, width = shapes[-1]
     assert width / height == pytest.approx(4 if native else 1, abs=0.01)

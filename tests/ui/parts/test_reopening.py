@@ -10,6 +10,7 @@ import pytest
 from jma_core import AttackResult
 from lab import exports
 from lab.curves import curves, left_out
+from lab.request import Canvas
 from lab.runs.attack_run import AttackRun
 from lab.store import Store
 from lab.story import effort, standing, whereabouts
@@ -69,7 +70,7 @@ def test_a_reopened_run_has_the_numbers_curves_and_words_of_the_live_one(
     for said in (
         lambda result: effort(result.steps, result),
         lambda result: standing(spec, request, Prediction(result.logits, result.decoded), result),
-        lambda result: whereabouts(result.original, result.image, None),
+        lambda result: whereabouts(result.original, result.image, Canvas()),
     ):
         assert said(live) == said(stored)
     np.testing.assert_array_equal(stored.image, live.image)

@@ -18,15 +18,16 @@ from PIL import Image
 
 from jma_core import ECOC, AttackResult, MultiLabel, OneHot
 from jma_core.records import Phase, Step
-from lab.pictures import BLUE, MIDDLE, ORANGE, perturbation_map
+from lab.pictures import signed_change
 from lab.request import Request
 from lab.runs.attack_run import AttackRun
 from models.encodings import Encoding, Prediction, Target
 from models.encodings import OneHot as Classes
 from models.registry import DEFAULT, MODELS
+from ui.pixels.pixels import PIXELS, change
 from ui.player import player
 from ui.player.moments import Moment, best_update, moments_of
-from ui.player.player import FILM_BYTES, MOMENTS, OUTCOMES, PIXELS, SHADES, Film, choose, parcel_of, reduced
+from ui.player.player import FILM_BYTES, LEVELS, MOMENTS, OUTCOMES, PULLED, Film, choose, parcel_of
 
 ONE_HOT, CODE = "gtsrb-onehot", "cifar10-ecoc16"
 SIDE = isqrt(PIXELS)
@@ -85,38 +86,39 @@ def walk() -> Callable[..., list[Moment]]:
 # --- one moment
 
 
-def test_the_pictures_are_the_rounded_images_pixel_by_pixel(attack: tuple[Any, ...]) -> None:
-    encoding, target, moments, _ = attack
-    for moment in (moments[0], moments[1], moments[-1]):
-        picture = decoded(parcel_of(encoding, target, moments[0], moment)["picture"])
-        assert picture.mode == "RGB"
-        np.testing.assert_array_equal(np.asarray(picture), np.rint(moment.image.transpose(1, 2, 0) * 255))
-
-
-def test_the_map_is_the_perturbation_map_to_half_a_shade(attack: tuple[Any, ...]) -> None:
+def test_a_moment_is_sent_as_its_change_with_its_own_gain_and_the_original_as_none(
+    attack: tuple[Any, ...],
+) -> None:
     encoding, target, moments, best = attack
-    parcel = parcel_of(encoding, target, moments[0], moments[best])
-    signed, gain = perturbation_map(moments[0].image, moments[best].image)
-    shown = np.asarray(decoded(parcel["map"]).convert("RGB")).astype(int)
-    widest = max(np.abs(BLUE - MIDDLE).max(), np.abs(ORANGE - MIDDLE).max())
-    assert np.abs(shown - signed).max() <= widest / (SHADES - 1) + 1
-    assert len(np.unique(shown.reshape(-1, 3), axis=0)) <= SHADES
-    assert parcel["change"] == f"× {gain:.0f}, blue darker, orange brighter"
+    first, moment = moments[0], moments[best]
+    parcel = parcel_of(encoding, target, first, moment)
+    assert parcel["change"] == change(first.image, moment.image, LEVELS)
+    assert parcel["gain"] == signed_change(first.image, moment.image)[1]
+    parcel = parcel_of(encoding, target, first, first)
+    assert (parcel["change"], parcel["gradient"], parcel["gain"], parcel["l2"]) == (None, None, None, "0.000")
 
 
-def test_the_original_has_a_neutral_map_and_no_change(attack: tuple[Any, ...]) -> None:
-    encoding, target, moments, _ = attack
-    parcel = parcel_of(encoding, target, moments[0], moments[0])
-    assert (np.asarray(decoded(parcel["map"]).convert("RGB")) == MIDDLE).all()
-    assert (parcel["gradient"], parcel["change"], parcel["l2"]) == (False, "none yet", "0.000")
-    uphill = np.zeros_like(moments[0].image)
-    uphill[:, :2], uphill[:, -2:] = 3, -3
-    pulled = parcel_of(encoding, target, moments[0], replace(moments[0], gradient=uphill))
-    shown = np.asarray(decoded(pulled["map"]).convert("RGB"))
-    assert (shown[0] == ORANGE).all()
-    assert (shown[-1] == BLUE).all()
-    assert (shown[len(shown) // 2] == MIDDLE).all()
-    assert (pulled["gradient"], pulled["change"]) == (True, "blue pulls darker, orange brighter")
+def test_before_an_attack_the_target_s_gradient_is_sent_at_a_gain_of_its_own(attack: tuple[Any, ...]) -> None:
+    encoding, target, (first, *_), _ = attack
+    pull = np.random.default_rng(0).normal(0, 1e-5, first.image.shape)
+    pulled = replace(first, gradient=pull)
+    parcel = parcel_of(encoding, target, pulled, pulled)
+    nothing = np.zeros_like(pull)
+    assert (parcel["change"], parcel["gradient"]) == (None, change(nothing, pull, PULLED))
+    assert parcel["gain"] == signed_change(nothing, pull)[1]
+    assert Film().data(encoding, target, [pulled], 0, live=False, ended=False)[0]["gain"] == 1
+
+
+def test_one_gain_shows_no_update_stronger_than_its_own_would(attack: tuple[Any, ...]) -> None:
+    encoding, target, moments, best = attack
+    data, parcels = Film().data(encoding, target, moments, best, live=False, ended=True)
+    gains = [signed_change(moments[0].image, each.image)[1] for each in moments[1:]]
+    assert data["gain"] == min(gains) < max(gains)
+    np.testing.assert_array_equal(
+        np.asarray(decoded(parcels[data["original"]]["url"])), np.rint(moments[0].image.transpose(1, 2, 0) * 255)
+    )
+    still, _ = Film().data(encoding, target, moments[:1], 0, live=False, ended=False)
+    assert still["gain"] == 1
 
 
 def test_what_is_read_its_confidence_and_the_distance_are_those_of_the_step(attack: tuple[Any, ...]) -> None:
@@ -128,25 +130,6 @@ def test_what_is_read_its_confidence_and_the_distance_are_those_of_the_step(atta
     assert parcel["l2"] == f"{np.linalg.norm(moment.image - moments[0].image):.3f}"
     np.testing.assert_allclose(parcel["sure"], encoding.confidences(moment.seen.logits), atol=5e-4)
     np.testing.assert_allclose(parcel["scores"], moment.seen.logits, rtol=5e-4)
-
-
-def test_a_large_picture_is_shown_as_the_means_of_its_parts(walk: Callable[..., list[Moment]]) -> None:
-    first, last = walk(1, 2 * SIDE)
-    parcel = parcel_of(MODELS[ONE_HOT].encoding, 1, first, last)
-    means = last.image.reshape(3, SIDE, 2, SIDE, 2).mean((2, 4))
-    shown = np.asarray(decoded(parcel["picture"])).astype(int)
-    assert np.abs(shown - means.transpose(1, 2, 0) * 255).max() <= 0.5 + 1e-3
-    assert decoded(parcel["map"]).size == (SIDE, SIDE)
-    _, gain = perturbation_map(reduced(first.image), reduced(last.image))
-    assert parcel["change"].startswith(f"× {gain:.0f},")
-
-
-@pytest.mark.parametrize(("size", "shown"), [((32, 32), (32, 32)), ((341, 256), (341, 256)), ((600, 800), (277, 370))])
-def test_only_large_pictures_are_reduced_and_keep_their_shape(size: tuple[int, int], shown: tuple[int, int]) -> None:
-    image = np.random.default_rng(0).random((3, *size)).astype(np.float32)
-    assert reduced(image).shape == (3, *shown)
-    if size == shown:
-        assert reduced(image) is image
 
 
 # --- margins and outcomes, against the encodings of the engine
@@ -249,7 +232,7 @@ def test_all_moments_of_a_short_attack_are_shown_beginning_with_the_result(attac
     titles = [each["title"] for each in data["film"]]
     assert titles[0] == "0: original"
     assert [title for title in titles if title.endswith(" (result)")] == [titles[best]]
-    assert {each["parcel"] for each in data["film"]} | {data["labels"]} == parcels.keys()
+    assert {each["parcel"] for each in data["film"]} | {data["labels"], data["original"]} == parcels.keys()
     for moment, each in zip(moments, data["film"], strict=True):
         assert parcels[each["parcel"]] == parcel_of(encoding, target, moments[0], moment)
     told = parcels[data["labels"]]

@@ -1,0 +1,1 @@
+"""A part of a picture is painted where it may change."""

@@ -1,0 +1,1 @@
+"""Pictures in the browser, down to their pixels: what the player and the gallery have in common."""
