@@ -122,7 +122,7 @@ def test_the_runs_fit_in_every_width_and_scheme(two_runs: None, visit: Callable[
     assert_fits(page)
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog", name="Comparison")).to_have_count(0)
-    page.get_by_role("button", name="Delete").first.click()
+    page.get_by_role("button", name="Delete", exact=True).first.click()
     expect(page.get_by_text("Delete this run for good?")).to_be_visible()
     assert_fits(page)
 
