@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from jma_core.records import AttackResult
 from lab import exports
-from lab.advice import after
+from lab.advice import after, held_up
 from lab.markup import plain
 from lab.photos.samples import samples
 from lab.photos.uploads import Photo
 from lab.request import Request, Settings
 from lab.runs.attack_run import AttackRun
 from lab.runs.pool import models
-from lab.story import standing, story
+from lab.story import story
 from models.cards import ModelSpec
 from models.encodings import Encoding, Prediction, Target
 from ui.parts import downloads
@@ -210,8 +210,7 @@ def summary(run: AttackRun) -> str:
 
 def missed(run: AttackRun, result: AttackResult) -> str:
     """Why an attack has failed, and what held it up."""
-    spec, asked = models().specs[run.request.model], run.request
-    return f"{run.status} {standing(spec, asked, Prediction(result.logits, result.decoded), result)}"
+    return f"{run.status} {held_up(models().specs[run.request.model], run.request, result)}".rstrip()
 
 
 def take_away(run: AttackRun) -> None:

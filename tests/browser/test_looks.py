@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -72,6 +73,8 @@ def test_the_lab_fits_in_every_width_and_scheme_and_its_charts_can_be_read(
         expect(bar).to_be_in_viewport(ratio=1)
     page.set_viewport_size({"width": 1440, "height": 900})
     assert_charts_can_be_read(page)
+    page.get_by_role("img", name="The photo bridge.jpg").click(force=True)  # its button lies over it
+    expect(page.get_by_role("heading", level=1)).to_have_text(re.compile(r"^bridge → "))
 
 
 def test_the_models_fit_in_every_width_and_scheme(visit: Callable[..., Visit]) -> None:
@@ -119,7 +122,7 @@ def test_the_runs_fit_in_every_width_and_scheme(two_runs: None, visit: Callable[
     assert_fits(page)
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog", name="Comparison")).to_have_count(0)
-    page.get_by_role("button", name="Delete").first.click()
+    page.get_by_role("button", name="Delete", exact=True).first.click()
     expect(page.get_by_text("Delete this run for good?")).to_be_visible()
     assert_fits(page)
 
