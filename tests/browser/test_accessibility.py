@@ -15,7 +15,18 @@ if TYPE_CHECKING:
 
 checker = pytest.importorskip("axe_playwright_python.sync_playwright")
 OTHER_STEPS = (pytest.param(f"/learn?step={step}", marks=pytest.mark.slow) for step in (2, 3, 5, 6))
-PAGES = ("/", "/compare", "/benchmark", "/geometry", "/learn", "/learn?step=4", "/runs", "/models", *OTHER_STEPS)
+PAGES = (
+    "/",
+    "/compare",
+    "/photos",
+    "/benchmark",
+    "/geometry",
+    "/learn",
+    "/learn?step=4",
+    "/runs",
+    "/models",
+    *OTHER_STEPS,
+)
 
 
 @pytest.mark.parametrize("path", PAGES)
