@@ -23,6 +23,7 @@ from lab.story import story
 from models.cards import ModelSpec
 from models.encodings import Encoding, Prediction, Target
 from ui.parts import downloads
+from ui.parts.aftermath import does_it_hold
 from ui.parts.controls import choose_canvas, choose_settings, choose_target, describe_change
 from ui.parts.scene import POLL, headline, photo_line, set_scene, wait_for
 from ui.parts.sharing import share
@@ -87,6 +88,7 @@ def laboratory(
         st.text("\n".join(story(spec, request, every[0].image, run.steps, run.result)))
     if run and run.result and run.result.success and run.steps:
         take_away(run)
+        does_it_hold(run, run.result)
 
 
 def transport(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 checker = pytest.importorskip("axe_playwright_python.sync_playwright")
 OTHERS = ("/present", *(f"/learn?step={step}" for step in (2, 3, 5, 6, 7)))
 SLOW = [pytest.param(path, marks=pytest.mark.slow) for path in OTHERS]
-PAGES = ("/", "/compare", "/benchmark", "/geometry", "/learn", "/learn?step=4", "/runs", "/models", *SLOW)
+PAGES = ("/", "/compare", "/photos", "/benchmark", "/geometry", "/learn", "/learn?step=4", "/runs", "/models", *SLOW)
 
 
 @pytest.mark.parametrize("path", PAGES)

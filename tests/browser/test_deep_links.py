@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 PAGES = {
     "/": "cat → flowers",
     "/compare": "Compare",
+    "/photos": "Many photos",
     "/benchmark": "Benchmark",
     "/geometry": "Mahalanobis against Euclid",
     "/learn": "What is a logit?",
@@ -25,7 +26,7 @@ PAGES = {
     "/runs": "Runs",
     "/models": "Models",
 }
-NAMES = ["Attack lab", "Compare", "Benchmark", "Geometry", "Learn", "Runs", "Models"]
+NAMES = ["Attack lab", "Compare", "Many photos", "Benchmark", "Geometry", "Learn", "Runs", "Models"]
 
 
 OFTEN = ("/", "/benchmark", "/learn?step=4", "/runs")

@@ -53,6 +53,13 @@ def test_the_lab_fits_in_every_width_and_scheme_and_its_charts_can_be_read(
     expect(page.get_by_text(f"Attacked: {example.wanted}")).to_be_visible()
     expect(page.get_by_role("heading", name="Take it with you")).to_be_visible()
     expect(page.get_by_text("JPEG, quality 90")).to_be_visible()
+    for tab, question, answer in (
+        ("Saliency", "Show where it looks", "Attacked: Grad-CAM"),
+        ("Survival", "Try 17 transformations", "of 17 transformations the attacked picture is read as wanted"),
+    ):
+        page.get_by_role("tab", name=tab).click()
+        page.get_by_role("button", name=question).click()
+        expect(page.get_by_text(answer).first).to_be_visible()
     assert_fits(page)
     for width, _ in looks(page):
         pictures = page.get_by_role("figure").get_by_role("img").all()
