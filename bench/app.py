@@ -253,7 +253,7 @@ def player(lab: Lab) -> list[Figure]:
     lab.page.get_by_text("Attack settings", exact=True).click()
     lab.page.get_by_role("spinbutton", name="Step length ε").fill("0.05")
     lab.page.get_by_role("spinbutton", name="Step length ε").press("Enter")
-    lab.photo("flowers")
+    lab.photo("rocket")
     lab.want("espresso")
     steps = []
     for number in range(1, STEPS + 1):

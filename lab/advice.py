@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from jma_core.records import AttackResult, StopReason
+from lab.markup import listed
 from lab.request import Request, Settings, offered
 from models.cards import ModelSpec
 from models.encodings import Prediction
 
 CLOSEST = "refined"
 """The attack that ends closest to the original."""
-INSTEAD = (CLOSEST, "boxed", "ddn")
-"""Attacks to try after another one has failed; the first that was not it."""
+INSTEAD = {CLOSEST: "the refined attack", "boxed": "JMA within the range of pixels", "ddn": "DDN"}
+"""Attacks to try after another one has failed, the first that was not it; and what a button calls them."""
+NAMED = 2
+"""Constraints that are named."""
 LARGER = 2.5
 """Times the step length."""
 SHORT = StopReason.ITERATIONS, StopReason.TIME
@@ -45,11 +50,24 @@ def longer_steps(request: Request, result: AttackResult) -> dict[str, Request]:
 
 def otherwise(spec: ModelSpec, request: Request, result: AttackResult) -> dict[str, Request]:
     """The same by another attack. One that was held up by the range of pixels gets one that reckons with it."""
-    first = ("boxed",) if result.reason == StopReason.STALLED else ()
+    first = ["boxed"] if result.reason == StopReason.STALLED else []
     known = offered(spec.encoding.asked(request.target))
-    others = [_by(request, each) for each in first + INSTEAD if each != request.settings.attack and each in known]
+    others = (_by(request, each) for each in [*first, *INSTEAD] if each != request.settings.attack and each in known)
     asked = next(each for each in others if not each.refused)
-    return {f"Try {asked.settings.entry.title}": asked}
+    return {f"Try {INSTEAD[asked.settings.attack]}": asked}
+
+
+def held_up(spec: ModelSpec, request: Request, result: AttackResult) -> str:
+    """Which of the decoder's constraints an attack has missed, the hardest first, in a sentence; empty if none."""
+    margins, names = (
+        spec.encoding.margins(result.logits, request.target),
+        spec.encoding.constraint_names(request.target),
+    )
+    missed = [int(i) for i in np.argsort(margins, kind="stable") if margins[i] <= 0]
+    if not missed:
+        return ""
+    told = [f"{names[i]} ({-margins[i]:.2g} short)" for i in missed]
+    return f"Held up by {listed(told, NAMED)}, in {spec.encoding.unit}."
 
 
 def _by(request: Request, attack: str) -> Request:

@@ -32,7 +32,7 @@ def frames(spec: ModelSpec, request: Request, result: AttackResult) -> tuple[lis
     First the original, then updates in order, last the one that is the result. All perturbations have one gain.
     """
     encoding = spec.encoding
-    title = f"{encoding.names(result.decoded_before)} → {encoding.wish(request.target)}"
+    title = f"{encoding.names(result.decoded_before)}, to be read as {encoding.wish(request.target)}"
     _, gain = perturbation_map(result.original, result.image)
     before = [step for step in result.steps if step.number < result.update]
     chosen = (
@@ -44,7 +44,7 @@ def frames(spec: ModelSpec, request: Request, result: AttackResult) -> tuple[lis
         pictures = {
             f"original: {encoding.names(result.decoded_before)}": to_picture(result.original),
             said: to_picture(image),
-            f"perturbation × {gain:.0f}": perturbation_map(result.original, image, gain)[0],
+            f"perturbation, {gain:.0f} times": perturbation_map(result.original, image, gain)[0],
         }
         return _composed(title, pictures)
 
@@ -107,8 +107,9 @@ def _length(text: str, size: int) -> float:
 
 
 def gif(pictures: Sequence[Image.Image], durations: Sequence[int]) -> bytes:
-    """An animated GIF: plays everywhere, in 256 colours a frame."""
-    return _animated(pictures, durations, "GIF", loop=0, disposal=1)
+    """An animated GIF: plays everywhere, in 256 colours, those of the last picture."""
+    palette = pictures[-1].quantize(256)
+    return _animated([picture.quantize(palette=palette) for picture in pictures], durations, "GIF", loop=0)
 
 
 def webp(pictures: Sequence[Image.Image], durations: Sequence[int]) -> bytes:

@@ -28,6 +28,12 @@ def data_url(picture: Image.Image, compress_level: int = 6) -> str:
     return "data:image/png;base64," + base64.b64encode(as_png(picture, compress_level)).decode()
 
 
+def enlarged(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A picture (H, W, 3), a small one by a whole factor, so that its pixels are seen."""
+    factor = max(1, SMALL // max(picture.shape[:2]))
+    return picture.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
 def spotlit(picture: NDArray[np.uint8], lit: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """The picture (H, W, 3), faded where it is not lit (H, W)."""
     faded = (picture // 4 + 160).astype(np.uint8)
@@ -60,6 +66,16 @@ def perturbation_map(original: Floats, image: Floats, gain: float | None = None)
     """The signed change of brightness as a picture (H, W, 3), blue where darker, orange where brighter; its gain."""
     amount, gain = signed_change(original, image, gain)
     return colours(amount), gain
+
+
+def heated(picture: NDArray[np.uint8], heat: Floats) -> NDArray[np.uint8]:
+    """A picture (H, W, 3) in grey, the more orange the larger ``heat`` (h, w) is there, which goes from 0 to 1."""
+    high, wide = picture.shape[:2]
+    spread = Image.fromarray(heat.astype(np.float32)).resize((wide, high), Image.Resampling.BILINEAR)
+    amount = 0.8 * np.asarray(spread, dtype=np.float64)[..., None]
+    grey = picture.mean(2, keepdims=True)
+    coloured: NDArray[np.uint8] = np.round(grey + amount * (ORANGE - grey)).astype(np.uint8)
+    return coloured
 
 
 def common_gain(pairs: Iterable[tuple[Floats, Floats]]) -> float:

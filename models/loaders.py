@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from models import encodings, zero_shot
 from models.architectures import VGG, Classifier, ImageFeatures, fold_batch_norms, mlp
 from models.cards import CardError, ModelSpec, said
 from models.downloads import Progress
+from models.encodings import Prediction
 from models.hubs import pretrained
 from models.options import brief
 from models.registry import HOW_TO_CONVERT, PACKAGED, WeightsError, check_weights, packaged_weights
@@ -193,3 +194,11 @@ def packaged(spec: ModelSpec) -> nn.Module:
 def to_tensor(picture: NDArray[np.uint8], device: torch.device | str = "cpu") -> Tensor:
     """A picture (H, W, 3) as an image (3, H, W) in [0, 1]."""
     return torch.from_numpy(picture.copy()).permute(2, 0, 1).contiguous().float().to(device) / 255
+
+
+def predictions(loaded: LoadedModel, pictures: Sequence[NDArray[np.uint8]]) -> list[Prediction]:
+    """What a model says of pictures (size, size, 3), as the network sees them, in one pass."""
+    images = torch.stack([to_tensor(picture, loaded.device) for picture in pictures])
+    with torch.no_grad():
+        logits = loaded.network(images).float().cpu().numpy()
+    return [Prediction(z, np.asarray(loaded.spec.encoding.decode(z))) for z in logits]

@@ -17,15 +17,14 @@ from PIL import Image, ImageFilter
 from torch import Tensor
 from torch.nn import functional
 
+import jma_core
 from jma_core.codes import hadamard_codebook
+from models.adversaries import Adversary, JmaStep, Loss, ProjectedGradients
 from models.cards import ModelSpec
 from models.data import ImageSet, Split, cifar10, corel5k, corel_words, gtsrb, mnist, voc2007
 from models.encodings import ECOC, MultiLabel, OneHot
 from models.photos import Preprocessing
 from models.registry import ASSETS
-
-Loss = Callable[[Tensor, Tensor], Tensor]
-"""Logits (N, n) and targets (N,) or (N, n) to the mean loss."""
 
 
 class Sampler(Protocol):
@@ -62,6 +61,10 @@ class Recipe(Task):
     """Peak learning rate."""
     fresh: str = ""
     """How the names of the parameters begin that start at random on pretrained ones, and learn twenty times faster."""
+    begins: str = ""
+    """A model of the zoo of the same network, on whose weights it begins."""
+    adversary: Adversary | None = None
+    """What alters the sampler's images."""
     batch: int = 250
     weight_decay: float = 0.05
 
@@ -395,10 +398,59 @@ COREL_WORDS_RECIPE = HeadRecipe(
     body="scenes-mlp",
     decay=0.05,
 )
+GTSRB_ROBUST_RECIPE = replace(
+    GTSRB_ONEHOT_RECIPE,
+    spec=replace(
+        GTSRB_ONEHOT_RECIPE.spec,
+        name="gtsrb-onehot-robust",
+        title="Traffic signs, 43 classes, robust",
+        summary="Names the same 43 traffic signs, but has learned them from attacked pictures: how much further must "
+        "an attack go?",
+        data="GTSRB (half of its frames), each picture attacked before it was learned, begun on gtsrb-onehot",
+    ),
+    begins="gtsrb-onehot",
+    adversary=JmaStep(encoding=jma_core.OneHot(43), eps=0.25, rows=3),
+    epochs=3,
+    lr=2e-3,
+    goals={"accuracy": 0.97},
+)
+CIFAR10_ROBUST_RECIPE = replace(
+    CIFAR10_RECIPE,
+    spec=replace(
+        CIFAR10_RECIPE.spec,
+        name="cifar10-ecoc16-robust",
+        title="CIFAR-10, 16-bit code, robust",
+        summary="Tells the same ten things apart by the same code, but has learned them from attacked pictures: how "
+        "much further must an attack go?",
+        data="CIFAR-10, each picture attacked before it was learned, begun on cifar10-ecoc16",
+    ),
+    begins="cifar10-ecoc16",
+    adversary=JmaStep(encoding=jma_core.ECOC(codebook(10, 16)), eps=0.25, rows=3),
+    epochs=1,
+    lr=2e-3,
+    goals={},
+)
 RECIPES = {
     recipe.spec.name: recipe
-    for recipe in (SCENES_MLP_RECIPE, CIFAR10_RECIPE, GTSRB_ONEHOT_RECIPE, GTSRB_ECOC_RECIPE, MNIST_RECIPE)
+    for recipe in (
+        *(SCENES_MLP_RECIPE, CIFAR10_RECIPE, GTSRB_ONEHOT_RECIPE, GTSRB_ECOC_RECIPE, MNIST_RECIPE),
+        GTSRB_ROBUST_RECIPE,
+    )
 }
 HEADS = {recipe.spec.name: recipe for recipe in (SCENES_RECIPE, COREL_WORDS_RECIPE)}
 TASKS: dict[str, Task] = {**RECIPES, **HEADS}
 """Every model that is trained here."""
+
+
+def against_pgd(recipe: Recipe) -> Recipe:
+    """A recipe with a step of JMA, but against PGD of two steps: as many passes as that step with three rows."""
+    assert isinstance(recipe.adversary, JmaStep)
+    pgd = ProjectedGradients(loss=recipe.loss, eps=recipe.adversary.eps, steps=2)
+    return replace(recipe, spec=replace(recipe.spec, name=f"{recipe.spec.name}-pgd"), adversary=pgd)
+
+
+UNSHIPPED = {
+    recipe.spec.name: recipe
+    for recipe in (against_pgd(GTSRB_ROBUST_RECIPE), CIFAR10_ROBUST_RECIPE, against_pgd(CIFAR10_ROBUST_RECIPE))
+}
+"""Recipes whose weights do not ship: for comparison, by ``bench.robust``."""

@@ -64,7 +64,10 @@ def unavailable(spec: ModelSpec) -> str:
 
 def _trained() -> list[ModelSpec]:
     """The models that models/train.py made, from their cards."""
-    order = ("scenes", "scenes-mlp", "corel-words", "cifar10-ecoc16", "gtsrb-onehot", "gtsrb-ecoc32", "mnist-ecoc16")
+    order = (
+        *("scenes", "scenes-mlp", "corel-words", "cifar10-ecoc16"),
+        *("gtsrb-onehot", "gtsrb-onehot-robust", "gtsrb-ecoc32", "mnist-ecoc16"),
+    )
     cards = sorted(WEIGHTS.glob("*.toml"), key=lambda card: order.index(card.stem))
     return [read_card(card.read_text("utf-8"), card.stem, card.with_suffix(".safetensors")) for card in cards]
 

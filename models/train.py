@@ -30,7 +30,7 @@ from models.encodings import MultiLabel
 from models.evaluate import outputs, read, report, scores
 from models.heads import fit_head, linear_head
 from models.loaders import best_device, blank, load, packaged
-from models.recipes import HEADS, RECIPES, TASKS, HeadRecipe, Recipe, Task
+from models.recipes import HEADS, RECIPES, TASKS, UNSHIPPED, HeadRecipe, Recipe, Task
 from models.registry import IMAGENET, WEIGHTS
 
 CHECKPOINTS = Path("checkpoints")
@@ -77,18 +77,19 @@ class Run:
 
     def epoch(self, split: Split, rng: np.random.Generator) -> None:
         """Learn from the whole split once, less what does not fill a batch."""
-        self.network.train()
-        if self.recipe.fresh:  # the statistics that the pretrained weights go with stay
-            for module in self.network.modules():
-                module.train(not isinstance(module, nn.BatchNorm2d))
+        self.wake()
         order = rng.permutation(len(split))[: self.batches * self.recipe.batch].reshape(self.batches, -1)
         title, total = f"{self.recipe.spec.name}, epoch {self.epochs + 1} of {self.recipe.epochs}", 0.0
         bar = tqdm(order, desc=title, mininterval=5)
         for count, index in enumerate(bar, 1):
             images = self.recipe.sampler(split, index, rng).to(self.device)
+            targets = torch.from_numpy(split.targets[index]).to(self.device)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=fast_bfloat16(self.device)):
+                if self.recipe.adversary:
+                    images = self.recipe.adversary(self.network.eval(), images, targets)
+                    self.wake()
                 z = self.network(images)
-            loss = self.recipe.loss(z.float(), torch.from_numpy(split.targets[index]).to(self.device))
+            loss = self.recipe.loss(z.float(), targets)
             self.optimiser.zero_grad()
             torch.autograd.backward(loss)
             self.optimiser.step()
@@ -96,6 +97,13 @@ class Run:
             total += loss.item()
             bar.set_postfix(loss=f"{total / count:.4f}", refresh=False)
         self.epochs += 1
+
+    def wake(self) -> None:
+        """Into train mode, but for the statistics that pretrained weights go with."""
+        self.network.train()
+        if self.recipe.fresh:
+            for module in self.network.modules():
+                module.train(not isinstance(module, nn.BatchNorm2d))
 
     def save(self, checkpoint: Path) -> None:
         """Write everything that ``resume`` needs; an earlier file stays whole until the new one is."""
@@ -114,11 +122,12 @@ class Run:
 
 
 def start(recipe: Recipe) -> Classifier:
-    """The network as its training begins: random, or on ImageNet's weights with a fresh head."""
-    if not recipe.fresh:
-        return Classifier(blank(recipe.spec), recipe.spec.mean, recipe.spec.std)
-    backbone = blank(replace(recipe.spec, options={**recipe.spec.options, "heads": 1}))
-    backbone.load_state_dict(pretrained(recipe), strict=False)
+    """The network as its training begins: random, on another model's weights, or on ImageNet's with a fresh head."""
+    backbone = blank(replace(recipe.spec, options={**recipe.spec.options, **({"heads": 1} if recipe.fresh else {})}))
+    if recipe.fresh:
+        backbone.load_state_dict(pretrained(recipe), strict=False)
+    if recipe.begins:
+        backbone.load_state_dict(safetensors.torch.load_file(WEIGHTS / f"{recipe.begins}.safetensors"))
     return Classifier(backbone, recipe.spec.mean, recipe.spec.std)
 
 
@@ -244,7 +253,7 @@ def machine(device: torch.device) -> str:
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description="Train a model of the zoo.")
-    parser.add_argument("name", choices=[*TASKS, "clip-mlp"])
+    parser.add_argument("name", choices=[*TASKS, *UNSHIPPED, "clip-mlp"])
     parser.add_argument("--data", type=Path, required=True, help="the folder that holds the image sets")
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="where the weights and the card go")
     parser.add_argument("--device", type=torch.device, default=None, help="cpu, cuda or mps; the best there is")
@@ -257,6 +266,8 @@ def main() -> None:
     args = parser.parse_args()
     if (args.name == "clip-mlp") is not bool(args.labels):
         parser.error("expected --labels, such as people,cars,train, with clip-mlp and with nothing else")
+    if args.name in UNSHIPPED and args.out == WEIGHTS:
+        parser.error(f"expected --out FOLDER with {args.name}, whose weights do not ship")
     device = args.device or best_device()
     training = {"seed": args.seed, "machine": machine(device), "torch": torch.__version__}
     held_out = None
@@ -269,7 +280,7 @@ def main() -> None:
         data = task.data(args.data)
         network, held_out = fit_on_body(task, data, device)
     else:
-        task = recipe = RECIPES[args.name]
+        task = recipe = (RECIPES | UNSHIPPED)[args.name]
         data = task.data(args.data)
         checkpoint = CHECKPOINTS / f"{args.name}-seed{args.seed}.pt"
         if args.restart:

@@ -12,17 +12,18 @@ from numpy.typing import NDArray
 
 from jma_core.records import AttackResult
 from lab import exports
-from lab.advice import after
+from lab.advice import after, held_up
 from lab.markup import plain
 from lab.photos.samples import samples
 from lab.photos.uploads import Photo
 from lab.request import Request, Settings
 from lab.runs.attack_run import AttackRun
 from lab.runs.pool import models
-from lab.story import standing, story
+from lab.story import story
 from models.cards import ModelSpec
 from models.encodings import Encoding, Prediction, Target
 from ui.parts import downloads
+from ui.parts.aftermath import does_it_hold
 from ui.parts.controls import choose_canvas, choose_settings, choose_target, describe_change
 from ui.parts.scene import POLL, headline, photo_line, set_scene, wait_for
 from ui.parts.sharing import share
@@ -87,6 +88,7 @@ def laboratory(
         st.text("\n".join(story(spec, request, every[0].image, run.steps, run.result)))
     if run and run.result and run.result.success and run.steps:
         take_away(run)
+        does_it_hold(run, run.result)
 
 
 def transport(
@@ -210,8 +212,7 @@ def summary(run: AttackRun) -> str:
 
 def missed(run: AttackRun, result: AttackResult) -> str:
     """Why an attack has failed, and what held it up."""
-    spec, asked = models().specs[run.request.model], run.request
-    return f"{run.status} {standing(spec, asked, Prediction(result.logits, result.decoded), result)}"
+    return f"{run.status} {held_up(models().specs[run.request.model], run.request, result)}".rstrip()
 
 
 def take_away(run: AttackRun) -> None:

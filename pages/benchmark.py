@@ -14,13 +14,10 @@ from lab.sweep.plan import SweepError
 from lab.sweep.report import Table
 from ui.figures.benchmark import palette
 from ui.parts import benchmark as parts
-from ui.parts.sweeps import start_one
+from ui.parts.sweeps import FOLDER, at_home, start_one
 from ui.shell.address import asked, explain
 from ui.shell.frame import framed
 from ui.shell.session import keep, kept
-
-OWN = "A folder on this computer"
-LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
 def main() -> None:
@@ -34,7 +31,7 @@ def main() -> None:
     folder, own = choose_results()
     if folder:
         show(folder, own=own)
-    start_one(at_home=at_home())
+    start_one()
 
 
 def show(folder: Path, *, own: bool) -> None:
@@ -67,17 +64,11 @@ def show(folder: Path, *, own: bool) -> None:
     parts.failures(board.failures(model, rule, chosen))
 
 
-def at_home() -> bool:
-    """Whether only this computer's own users reach the server, who may then have it read their folders."""
-    hosts = {str(st.get_option("server.address")), *st.get_option("server.allowedHosts")}
-    return hosts <= LOOPBACK
-
-
 def choose_results() -> tuple[Path | None, bool]:
     """A folder with rows, and whether it is one's own."""
     every, mine = shipped(), {each.title: each.results for each in own_sweeps() if each.done[0]}
-    title = parts.pick("Results", "benchmark-results", [*every, *mine, *[OWN] * at_home()])
-    if title != OWN:
+    title = parts.pick("Results", "benchmark-results", [*every, *mine, *[FOLDER] * at_home()])
+    if title != FOLDER:
         return (every | mine)[title], title in mine
     key = keep("benchmark-folder", "")
     named = st.text_input("Folder", kept(key), key=key, help="The DIR of: python -m lab.sweep run PLAN.toml --out DIR")

@@ -9,7 +9,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from jma_core.geometry import Section, section_of_logits, section_through_points, telling_logits
+from jma_core.geometry import Geometry, Section, section_of_logits, section_through_points, telling_logits
 from jma_core.records import Halt, Step
 from lab.comparison import Contender
 from lab.links import STEP, VIEWS, Query, View, from_geometry, to_geometry, to_link
@@ -88,6 +88,7 @@ def report(
         measured = measurement.result()
     except Halt as halt:
         st.warning(plain(halt.detail))
+        publish(link, request, spec)
         return
     target, which = request.target, (spec.name, request.photo, request.target)
     run = last_run(*which)
@@ -127,8 +128,8 @@ def picture_of_the_space(
     compared: Sequence[Contender],
 ) -> str:
     """The drawing of the view that the user chooses, and its link; gives the name of the point that was clicked."""
-    space, titles, target = measured.space, views.logits_shown(spec.encoding, measured.space), request.target
-    chooser, linked = st.columns([3, 1], vertical_alignment="bottom")
+    space, titles = measured.space, views.logits_shown(spec.encoding, measured.space)
+    chooser, linked = st.columns([2, 1], vertical_alignment="bottom")
     key = keep("view", "plane", KINDS)
     with chooser:
         kind = st.segmented_control(
@@ -139,25 +140,19 @@ def picture_of_the_space(
             key=key,
             required=True,
             label_visibility="collapsed",
+            wrap=True,
         )
     if len(titles) < (3 if kind == "three" else 2):
         st.info(f"This network has {len(titles)} logit{'s' * (len(titles) > 1)} only: too few for this picture.")
         return figures.CHEAPEST
-    subject = f"{request.photo} {written(link)} {kind}"
-    axes: tuple[str, ...] = views.ACROSS
-    names: tuple[str, ...] = ()
-    section = section_through_points(space)
-    if kind != "plane":
-        proposed = tuple(titles[i] for i in telling_logits(space, VIEWS[kind]))
-        axes = choose_logits(titles, proposed, subject)
-        section = section_of_logits(space, tuple(map(titles.index, axes)))
-        names = axes * (axes != proposed)
-        subject += " ".join(axes)
+    section, axes, named = section_of(space, titles, kind, f"{request.photo} {written(link)} {kind}")
+    subject = " ".join([request.photo, written(link), kind, *axes])
     chosen, point = plane.done(subject)
     with linked:
-        publish(to_geometry(link, View(kind, names, point)), request, spec)
+        publish(to_geometry(link, View(kind, named, point)), request, spec)
+    free = np.array(point) if point else views.halfway(section)
+    shown = views.shown(spec.encoding, measured, request.target, section, axes, steps, rivals=compared, free=free)
     if kind == "three":
-        shown = views.shown(spec.encoding, measured, target, section, axes, steps, rivals=compared)
         st.plotly_chart(figures.solid(section, shown), key="solid")
         bends = " in the linear problem; the decoder sees tanh of the logits, which bends its own"
         st.caption(
@@ -165,14 +160,23 @@ def picture_of_the_space(
             f"are the borders that bind{bends * (not spec.encoding.linear)}."
         )
         return chosen
-    free = np.array(point) if point else views.halfway(section)
-    shown = views.shown(spec.encoding, measured, target, section, axes, steps, rivals=compared, free=free)
     plane.draw(section, shown, subject=subject, live=True)
     st.markdown(views.verdict(section, space, free, shown.margin))
     st.caption(caption(kind, section, bent=shown.margin is not None))
     if compared:
         st.caption("Thin lines are the paths of the attacks that you have compared; drag or zoom out to follow them.")
     return chosen
+
+
+def section_of(
+    space: Geometry, titles: list[str], kind: str, subject: str
+) -> tuple[Section, tuple[str, ...], tuple[str, ...]]:
+    """The section of a kind, the titles of its axes, and the logits that were chosen for it against the proposal."""
+    if kind == "plane":
+        return section_through_points(space), views.ACROSS, ()
+    proposed = tuple(titles[i] for i in telling_logits(space, VIEWS[kind]))
+    axes = choose_logits(titles, proposed, subject)
+    return section_of_logits(space, tuple(map(titles.index, axes))), axes, axes if axes != proposed else ()
 
 
 def choose_logits(titles: list[str], proposed: tuple[str, ...], subject: str) -> tuple[str, ...]:

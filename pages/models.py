@@ -58,7 +58,6 @@ def overview(every: Sequence[ModelSpec]) -> None:
             "encoding": spec.encoding.name,
             "labels": str(len(spec.encoding.labels)),
             "score on test photos": next((f"{name} {score:.3f}" for name, score in headlines(spec).items()), "–"),
-            "picture": f"{spec.preprocessing.size} × {spec.preprocessing.size}",
         }
         for spec in every
     ]

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 WITH_TORCH = {
-    "lab.probes", "lab.runs.launch", "lab.sweep.units",
+    "lab.probes", "lab.runs.launch", "lab.saliency", "lab.sweep.units",
     "models.architectures", "models.clip_mlp", "models.evaluate", "models.heads", "models.hubs", "models.loaders",
     "models.recipes", "models.resize", "models.train", "models.trial", "models.zero_shot",
 }  # fmt: skip

@@ -19,7 +19,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -50,12 +50,22 @@ RUN, ESTIMATE = "run", "estimate"
 PROGRAM = (sys.executable, "-W", "ignore", "-m", "lab.sweep")
 
 
-def plan(called: str, model: str, pictures: dict[str, str], rule: tuple[str, int], attacks: Sequence[Settings]) -> str:
+def plan(
+    called: str,
+    model: str,
+    pictures: Mapping[str, Value],
+    rule: tuple[str, int],
+    attacks: Sequence[Settings],
+    *,
+    shard: int = SHARD,
+    keep: int = 0,
+) -> str:
     """A plan as TOML. ``pictures``: the entries of that table; ``rule``: of the targets, and its k.
 
     Of the attacks' settings it names those that are not as they are in every plan.
     """
-    lines = [f"# {called}", f"models = {_toml([model])}", f"shard = {SHARD}", "", "[pictures]"]
+    lines = [f"# {called}", f"models = {_toml([model])}", f"shard = {shard}", *[f"keep = {keep}"] * (keep > 0)]
+    lines += ["", "[pictures]"]
     lines += [f"{name} = {_toml(value)}" for name, value in pictures.items()]
     lines += ["", "[[targets]]", f"rule = {_toml(rule[0])}", *[f"k = {rule[1]}"] * (rule[1] > 1), ""]
     for each in attacks:
@@ -109,11 +119,16 @@ class OwnSweep:
     @property
     def done(self) -> tuple[int, int]:
         """Units that are finished, and all; 0, 0 before it has begun."""
+        sweep = self.begun
+        return (sweep.finished, sweep.units) if sweep else (0, 0)
+
+    @property
+    def begun(self) -> Sweep | None:
+        """What there is of it; None before it has begun."""
         try:
-            sweep = _opened(self.results, (self.results / "sweep.json").stat().st_mtime_ns)
+            return _opened(self.results, (self.results / "sweep.json").stat().st_mtime_ns)
         except (OSError, SweepError):
-            return 0, 0
-        return sweep.finished, sweep.units
+            return None
 
     @property
     def running(self) -> bool:

@@ -93,6 +93,8 @@ COLUMNS = (
     Column("ssim", NUMBER, "", "structural similarity, at most 1"),
     Column("png_reads", TRUTH, "", "whether the attacked picture reads as the target once it is rounded to 8 bits"),
     Column("png_l2", NUMBER, _DISTANCE, "length of the rounded perturbation"),
+    Column("file_reads", TRUTH, "", "whether the kept picture reads as the target; null if none was kept"),
+    Column("file_l2", NUMBER, _DISTANCE, "length of its perturbation"),
     Column("hits_forward", pa.list_(pa.int32()), "passes", "forward, at each hit that came nearer by 1 % or more"),
     Column("hits_backward", pa.list_(pa.int32()), "passes", "backward, at these"),
     Column("hits_l2", pa.list_(pa.float32()), _DISTANCE, "length at these"),

@@ -23,13 +23,13 @@ from lab.comparison import Contender, flips
 from lab.photos.uploads import PhotoError
 from lab.pictures import to_picture
 from lab.request import Request
-from lab.runs.launch import pool
+from lab.runs.launch import as_file, pool
 from lab.sweep.pictures import source, split_of
 from lab.sweep.plan import GIVEN, OTHER, Block, SweepError
 from lab.sweep.store import Row, Sweep, code, written
 from models.cards import said
 from models.encodings import Answer, Prediction, Target
-from models.loaders import LoadedModel, load, to_tensor
+from models.loaders import LoadedModel, load, predictions, to_tensor
 
 MEMORY = 2**29
 """Bytes for the gradient rows of a batch: a fixed number, for batches to be composed alike on every device."""
@@ -111,7 +111,7 @@ class Worker:
 
     def _aim(self, block: Block, loaded: LoadedModel, units: Sequence[Unit]) -> Iterator[Unit]:
         """Those of the units that have a target, with it."""
-        for unit, seen in zip(units, _predictions(loaded, [unit.picture for unit in units]), strict=True):
+        for unit, seen in zip(units, predictions(loaded, [unit.picture for unit in units]), strict=True):
             row = unit.row
             row["before"] = loaded.spec.encoding.names(seen.decoded)
             try:
@@ -168,7 +168,7 @@ class Worker:
             targets = self._truths(block.rule.split)
             return np.asarray(targets[int(rng.integers(len(targets)))])
         photo = self._source.photo(self.sweep.picture(int(rng.integers(len(self.sweep.pictures))))[0])
-        return _predictions(loaded, [loaded.spec.preprocessing(photo.image)])[0].decoded
+        return predictions(loaded, [loaded.spec.preprocessing(photo.image)])[0].decoded
 
     @lru_cache  # noqa: B019
     def _truths(self, part: str) -> NDArray[np.int64]:
@@ -189,7 +189,7 @@ class Worker:
         _measure(loaded, ended)
         for unit in ended:
             if unit.number < self.plan.keep:
-                self._keep(unit)
+                self._keep(block, loaded, unit)
 
     def _alone(self, block: Block, loaded: LoadedModel, unit: Unit) -> None:
         try:
@@ -197,9 +197,16 @@ class Worker:
         except Exception as error:
             unit.row["error"] = f"The attack broke off: {_told_of(error)}"
 
-    def _keep(self, unit: Unit) -> None:
+    def _keep(self, block: Block, loaded: LoadedModel, unit: Unit) -> None:
+        """Save the end of an attack, rounded; or where that undoes it, the nearest picture found that is read so."""
         assert unit.result is not None
-        picture = Image.fromarray(to_picture(unit.result.image))
+        end, row = unit.result.image, unit.row
+        row |= {"file_reads": row["png_reads"], "file_l2": row["png_l2"]}
+        if unit.result.success and not row["png_reads"]:
+            found = as_file(_request(block, unit), loaded, unit.result)
+            end = found.image
+            row |= {"file_reads": found.success, "file_l2": found.distortion.l2}
+        picture = Image.fromarray(to_picture(end))
         written(self.sweep.folder / "kept" / f"{unit.row['key']}.png", lambda part: picture.save(part, "PNG"))
 
     def _attack(self, block: Block, loaded: LoadedModel, units: Sequence[Unit]) -> None:
@@ -224,14 +231,6 @@ def _told_of(error: Exception) -> str:
 
 def _request(block: Block, unit: Unit) -> Request:
     return Request(block.model, unit.row["picture_sha256"], unit.target, block.settings)
-
-
-def _predictions(loaded: LoadedModel, pictures: Sequence[NDArray[np.uint8]]) -> list[Prediction]:
-    """What a model says of pictures."""
-    images = torch.stack([to_tensor(picture, loaded.device) for picture in pictures])
-    with torch.no_grad():
-        logits = loaded.network(images).float().cpu().numpy()
-    return [Prediction(z, np.asarray(loaded.spec.encoding.decode(z))) for z in logits]
 
 
 def _told(loaded: LoadedModel, request: Request, result: AttackResult) -> Row:
@@ -279,7 +278,7 @@ def _measure(loaded: LoadedModel, units: Sequence[Unit]) -> None:
     if not units:
         return
     pictures = [to_picture(unit.result.image) for unit in units if unit.result]
-    for unit, picture, seen in zip(units, pictures, _predictions(loaded, pictures), strict=True):
+    for unit, picture, seen in zip(units, pictures, predictions(loaded, pictures), strict=True):
         assert unit.result is not None
         unit.row["png_reads"] = loaded.spec.encoding.meets(seen, unit.target)
         unit.row["png_l2"] = distortion(unit.result.original, np.moveaxis(picture, 2, 0) / np.float32(255)).l2

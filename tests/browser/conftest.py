@@ -26,7 +26,7 @@ from models.encodings import Prediction
 from models.registry import DEFAULT, MODELS
 
 HARMLESS = re.compile(
-    r"/(models|compare|benchmark|geometry|learn|runs)/_stcore/(health|host-config)$|/media/\w+\.png\b"
+    r"/(models|compare|photos|benchmark|geometry|learn|present|runs)/_stcore/(health|host-config)$|/media/\w+\.png\b"
 )
 """Streamlit looks for its server below a deep link first, and drops a picture at once when the page has another."""
 BROKEN_PICTURES = """pictures => pictures.filter(each => each.complete && !each.naturalWidth)

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from tests.browser.conftest import Visit
 
 checker = pytest.importorskip("axe_playwright_python.sync_playwright")
-OTHER_STEPS = (pytest.param(f"/learn?step={step}", marks=pytest.mark.slow) for step in (2, 3, 5, 6))
-PAGES = ("/", "/compare", "/benchmark", "/geometry", "/learn", "/learn?step=4", "/runs", "/models", *OTHER_STEPS)
+OTHERS = ("/present", *(f"/learn?step={step}" for step in (2, 3, 5, 6, 7)))
+SLOW = [pytest.param(path, marks=pytest.mark.slow) for path in OTHERS]
+PAGES = ("/", "/compare", "/photos", "/benchmark", "/geometry", "/learn", "/learn?step=4", "/runs", "/models", *SLOW)
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -46,6 +46,7 @@ def test_points_are_chosen_and_one_is_dragged_and_moved_by_keys_and_the_address_
     expect(price).to_have_text(left or "")
 
 
+@pytest.mark.slow
 def test_the_ellipse_grows_until_it_touches_and_stands_still_for_who_asks_for_that(
     visit: Callable[..., Visit],
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,13 @@ def test_the_lab_fits_in_every_width_and_scheme_and_its_charts_can_be_read(
     expect(page.get_by_text(f"Attacked: {example.wanted}")).to_be_visible()
     expect(page.get_by_role("heading", name="Take it with you")).to_be_visible()
     expect(page.get_by_text("JPEG, quality 90")).to_be_visible()
+    for tab, question, answer in (
+        ("Saliency", "Show where it looks", "Attacked: Grad-CAM"),
+        ("Survival", "Try 17 transformations", "of 17 transformations the attacked picture is read as wanted"),
+    ):
+        page.get_by_role("tab", name=tab).click()
+        page.get_by_role("button", name=question).click()
+        expect(page.get_by_text(answer).first).to_be_visible()
     assert_fits(page)
     for width, _ in looks(page):
         pictures = page.get_by_role("figure").get_by_role("img").all()
@@ -72,6 +80,8 @@ def test_the_lab_fits_in_every_width_and_scheme_and_its_charts_can_be_read(
         expect(bar).to_be_in_viewport(ratio=1)
     page.set_viewport_size({"width": 1440, "height": 900})
     assert_charts_can_be_read(page)
+    page.get_by_role("img", name="The photo bridge.jpg").click(force=True)  # its button lies over it
+    expect(page.get_by_role("heading", level=1)).to_have_text(re.compile(r"^bridge → "))
 
 
 def test_the_models_fit_in_every_width_and_scheme(visit: Callable[..., Visit]) -> None:
@@ -119,7 +129,7 @@ def test_the_runs_fit_in_every_width_and_scheme(two_runs: None, visit: Callable[
     assert_fits(page)
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog", name="Comparison")).to_have_count(0)
-    page.get_by_role("button", name="Delete").first.click()
+    page.get_by_role("button", name="Delete", exact=True).first.click()
     expect(page.get_by_text("Delete this run for good?")).to_be_visible()
     assert_fits(page)
 
@@ -128,7 +138,7 @@ def test_the_lecture_fits_in_every_width_and_scheme(visit: Callable[..., Visit])
     page = visit("/learn").page
     for number, lesson in enumerate(lessons(), start=1):
         expect(page.get_by_role("heading", level=1)).to_have_text(lesson.question)
-        expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible()
+        expect(page.locator(".js-plotly-plot .main-svg, .plane > svg").first).to_be_visible()
         assert_fits(page)
         if number < len(lessons()):
             page.get_by_role("button", name="Next").click()

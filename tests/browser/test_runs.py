@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,7 @@ def test_the_comparison_is_seen_from_wherever_the_second_run_is_chosen(
         compare.nth(8).click()
         expect(comparison.get_by_text("Comparison", exact=True)).to_be_in_viewport()
         expect(comparison.get_by_role("heading", name="A: ")).to_be_in_viewport()
-        expect(comparison.get_by_text("update 14 of 14")).to_have_count(2)
+        expect(comparison.get_by_text(re.compile(r"^update (\d+) of \1$"))).to_have_count(2)
         comparison.get_by_role("button", name="Close").click()
         expect(comparison).to_have_count(0)
     opened.idle()

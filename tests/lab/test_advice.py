@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from jma_core.records import FREE, AttackResult, StopReason
-from lab.advice import after
+from lab.advice import after, held_up
 from lab.archive import unpack
 from lab.request import Request, Settings
 from models.registry import ASSETS, MODELS
@@ -41,6 +42,19 @@ def test_after_a_failure_less_is_asked_or_it_is_asked_otherwise(example: tuple[R
     assert [*tries][2] == "Take steps of 0.5"
     assert (longer.target, dict(longer.settings.own)["step"]) == (request.target, 0.5)
     assert (other.target, other.settings.attack) == (request.target, "refined")
+
+
+def test_the_hardest_of_what_was_missed_is_named_first(example: tuple[Request, AttackResult]) -> None:
+    request, result = example
+    tau = SCENES.encoding.constants["thresholds"]
+    wanted = np.array(request.target)
+    logits = np.where(wanted == 1, 1.0, -1.0) + tau
+    names = SCENES.encoding.labels
+    assert held_up(SCENES, request, replace(result, logits=logits)) == ""
+    logits[[0, 3, 7]] = tau[[0, 3, 7]] - np.where(wanted[[0, 3, 7]] == 1, 1, -1) * np.array([0.5, 3.0, 1.0])
+    assert held_up(SCENES, request, replace(result, logits=logits)) == (
+        f"Held up by {names[3]} (3 short), {names[7]} (1 short) and 1 more, in logits."
+    )
 
 
 def test_an_attack_at_the_limits_of_the_pixels_is_followed_by_one_that_knows_them(

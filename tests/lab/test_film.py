@@ -16,8 +16,8 @@ from lab.request import Request, Settings
 from models.cards import ModelSpec
 from models.encodings import OneHot
 
-LOSS = 4
-"""Levels of 255 by which a frame is off on average: its pictures are noise, which all three formats thin out."""
+LOSS = 2
+"""Levels of 255 by which squares of 8 x 8 pixels are off on average: a GIF mixes its colours of neighbours."""
 Film = tuple[list[Image.Image], list[int]]
 
 
@@ -27,6 +27,11 @@ def film(finished: AttackResult) -> Film:
     spec = ModelSpec("m", "A model", OneHot(labels), "vgg")
     target = int(finished.target)
     return frames(spec, Request("m", "p", target, Settings()), finished)
+
+
+def seen(picture: Image.Image) -> np.ndarray:
+    """From some way off."""
+    return np.asarray(picture.reduce(8), dtype=float)
 
 
 def test_a_film_begins_with_the_original_and_ends_with_the_result(film: Film, finished: AttackResult) -> None:
@@ -47,19 +52,19 @@ def test_gif_and_webp_hold_every_frame_as_long_as_asked(film: Film) -> None:
             told, moving = [], []
             for number in range(getattr(opened, "n_frames", 1)):
                 opened.seek(number)
-                moving.append(np.asarray(opened.convert("RGB"), dtype=float))
+                moving.append(opened.convert("RGB"))
                 told.append(opened.info["duration"])
         assert sum(told) == sum(durations)
         for made, picture in ((moving[0], pictures[0]), (moving[-1], pictures[-1])):
-            assert np.abs(made - np.asarray(picture)).mean() < LOSS
+            assert np.abs(seen(made) - seen(picture)).mean() < LOSS
 
 
 def test_the_mp4_lasts_as_long_and_shows_the_same(film: Film) -> None:
     pictures, durations = film
     with av.open(io.BytesIO(mp4(pictures, durations))) as opened:
         (stream,) = opened.streams.video
-        shown = [frame.to_ndarray(format="rgb24").astype(float) for frame in opened.decode(stream)]
+        shown = [Image.fromarray(frame.to_ndarray(format="rgb24")) for frame in opened.decode(stream)]
         assert stream.codec_context.name == "h264"
     assert len(shown) == sum(durations) // PACE
     for made, picture in ((shown[0], pictures[0]), (shown[-1], pictures[-1])):
-        assert np.abs(made - np.asarray(picture)[: made.shape[0], : made.shape[1]]).mean() < LOSS
+        assert np.abs(seen(made) - seen(picture)).mean() < LOSS

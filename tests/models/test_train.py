@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from jma_core.codes import hadamard_codebook
+from models.adversaries import Passes, ProjectedGradients
 from models.architectures import Classifier
 from models.cards import ModelSpec, read_card
 from models.data import ImageSet, Pictures, Split
@@ -26,7 +27,7 @@ from models.evaluate import read, report, scores
 from models.heads import linear_head
 from models.loaders import blank, load, to_tensor
 from models.photos import Preprocessing
-from models.recipes import HEADS, HeadRecipe, Jitter, Recipe, hinge_and_logistic, logistic
+from models.recipes import HEADS, RECIPES, HeadRecipe, Jitter, Recipe, hinge_and_logistic, logistic
 from models.registry import (
     IMAGENET,
     MODELS,
@@ -106,6 +107,7 @@ LABELLED = replace(
     judged={"lamps": LABELS, "more lamps": ("red", "blue")},
     goals={"mAP, lamps": 0.5},
 )
+ATTACKED = replace(CODED, adversary=ProjectedGradients(loss=CODED.loss, eps=1.0, steps=2))
 
 
 class Recorder:
@@ -138,8 +140,8 @@ def assert_equal_weights(one: nn.Module, other: nn.Module) -> None:
 
 @pytest.mark.parametrize(
     ("recipe", "steps", "saved"),
-    [(CODED, 2, False), (CODED, 3, True), (CODED, 4, True), (LABELLED, 4, True)],
-    ids=["within the first epoch", "after the first", "within the second", "of a multi-label model"],
+    [(CODED, 2, False), (CODED, 3, True), (CODED, 4, True), (LABELLED, 4, True), (ATTACKED, 4, True)],
+    ids=["within the first epoch", "after the first", "within the second", "of a multi-label model", "under attack"],
 )
 def test_a_training_that_was_stopped_goes_on_as_if_it_had_not_been(
     tmp_path: Path, recipe: Recipe, steps: int, saved: bool
@@ -153,6 +155,30 @@ def test_a_training_that_was_stopped_goes_on_as_if_it_had_not_been(
     torch.manual_seed(12345)
     assert_equal_weights(trained(replace(recipe, loss=rest), tmp_path / "parts.pt"), whole)
     assert len(rest.values) == (3 if saved else 6)
+
+
+def test_a_network_learns_from_nothing_but_what_its_adversary_gives(tmp_path: Path) -> None:
+    """Where that is one flat grey, it is all the same how the pictures were drawn."""
+
+    class Grey:
+        passes = Passes(0, 0)
+
+        def __call__(self, network: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+            assert not any(module.training for module in network.modules())
+            assert len(images) == len(targets) == 20
+            return torch.full_like(images, 0.5)
+
+    jittered, plain = replace(CODED, adversary=Grey()), replace(CODED, adversary=Grey(), sampler=Jitter(shift=0))
+    assert_equal_weights(trained(jittered, tmp_path / "a.pt"), trained(plain, tmp_path / "b.pt"))
+
+
+def test_a_training_may_begin_on_the_weights_of_another_model() -> None:
+    recipe = next(recipe for recipe in RECIPES.values() if recipe.begins)
+    stored = safetensors.torch.load_file(WEIGHTS / f"{recipe.begins}.safetensors")
+    begun = start(recipe)
+    assert begun.backbone.state_dict().keys() == stored.keys()
+    for name, value in begun.backbone.state_dict().items():
+        assert torch.equal(value, stored[name].to(value.dtype)), name
 
 
 def test_a_seed_says_what_is_learned(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def seen(page: Page) -> dict[str, Any]:
 def main() -> None:
     release = threading.Event()
     ModelPool._load = lambda *_: release.wait()  # type: ignore[method-assign]  # a network that is never there
-    names = ("compare", "benchmark", "geometry", "runs", "models")
+    names = ("compare", "photos", "benchmark", "geometry", "present", "runs", "models")
     pages = {"attack_lab": Page()} | {name: Page(name) for name in names}
     pages |= {f"learn {step}": Page("learn", step=str(step)) for step in STEPS}
     print(json.dumps({name: seen(page.run()) for name, page in pages.items()}))

@@ -221,7 +221,7 @@ def test_a_server_for_others_reads_no_folders(option: tuple[str, Any], monkeypat
     }  # fmt: skip
     at.run().intact()
     assert "A folder on this computer" not in at.widget("selectbox", "Results").options
-    assert at.widget("selectbox", "Pictures").options == ["The sample photos", "Files"]
+    assert at.widget("selectbox", "Pictures").options == ["The sample photos", "Files", "A directory to be uploaded"]
     assert not any(each.label == "Folder" for each in at.text_input)
 
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from lab.runs.example import example
 from lab.show import EXAMPLE, State, to_file
 from tests.pages.page import Page
 from tests.sessions import session_of
+
+
+def test_the_page_needs_no_torch(first_paint: dict[str, Any]) -> None:
+    assert (first_paint["present"]["heavy"], first_paint["present"]["exceptions"]) == ([], [])
 
 
 def test_a_show_leads_from_state_to_state_and_ends() -> None:

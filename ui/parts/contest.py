@@ -60,6 +60,8 @@ class Form:
     """How many attacks it begins with, at most."""
     unasked: tuple[str, ...] = ()
     """Settings that are not chosen here."""
+    most: int = MOST
+    """How many attacks may be chosen."""
 
     @property
     def opened(self) -> str:
@@ -107,10 +109,10 @@ def choose_entries(form: Form, key: Key[list[str]], fits: Mapping[str, Entry]) -
         chosen,
         format_func=titled,
         key=key,
-        max_selections=MOST,
-        help=f"Up to {MOST}. They run one after another, in this order.",
+        max_selections=form.most,
+        help=f"Up to {form.most}. They run one after another, in this order." if form.most > 1 else None,
     )
-    if 0 < len(chosen) < MOST:
+    if 0 < len(chosen) < form.most:
         st.menu_button(
             "Once more",
             list(dict.fromkeys(map(attack_of, chosen))),

@@ -55,7 +55,7 @@ from ui.shell.session import (
 from ui.toggles.toggles import toggle
 
 THUMBNAIL = 80  # pixels
-GALLERY = 330  # pixels; what is taller scrolls
+GALLERY = 364  # pixels; what is taller scrolls
 MAX_TOGGLES = 40  # labels; more are searched
 ONE, ORDER, SET = "One class", "An order", "A set"  # short: in one row beside the page
 Form = Callable[[Target], Any]

@@ -71,6 +71,13 @@ def to_save(request: Request, spec: ModelSpec, picture: NDArray[np.uint8], photo
     return spec.preprocessing.around(picture, photo.image if photo else None)
 
 
+def saved(request: Request, result: AttackResult) -> tuple[Image.Image, Image.Image]:
+    """The picture file of the attack's end, opened again, and the original in the same form."""
+    spec, photo = models().specs[request.model], photos(models().specs[request.model].samples).get(request.photo)
+    original = to_save(request, spec, to_picture(result.original), photo)
+    return read_photo(files(request, result).png, "attacked").image, original
+
+
 def opened_again(spec: ModelSpec, target: Target, data: bytes) -> Verdict:
     """What the network says of a file that is uploaded; it must be loaded."""
     try:

@@ -56,7 +56,7 @@ def logits() -> Request:
         st.markdown(
             f"A **network** $f$ turns a photo $x$, which is many numbers from 0 to 1, into **{len(z)} numbers**, one "
             "for each **label** that it knows: the **logits** $z$. A label is present where its logit is above a "
-            "**threshold** $τ$, which its training has set."
+            "**threshold** $τ$ of its own."
         )
         st.latex(r"z = f(x)")
         st.latex(r"\text{label } j \text{ is present} \iff z_j > \tau_j")
@@ -313,7 +313,9 @@ def lazy() -> Request:
         st.plotly_chart(figure, key="learn-rows")
         st.caption(f"The same photo, to be read as {plain(encoding.wish(request.target))}. A mark is a rival class.")
         riddle(
-            "Which rivals does it ask about? Only those that are nearest now?", partial(_asked_for, made, names), "lazy"
+            "Which rivals does it ask about? Those farthest ahead?",
+            partial(_asked_for, made, names),
+            "lazy",
         )
     return request
 
@@ -404,8 +406,8 @@ def _asked_for(made: Generation, names: Sequence[str]) -> str:
     asked = sorted(np.flatnonzero(made.rounds[-1].asked).tolist(), key=places.__getitem__)
     told = listed([f"{plain(names[i])} ({places[i]})" for i in asked])
     return (
-        f"In all about {len(asked)} of {len(names)}; in brackets their places by what is violated most now: {told}. "
-        "It begins with the worst, and asks about others only when a step for those would violate them."
+        f"In all it asks about {len(asked)} of {len(names)}; in brackets their places by what is violated most now: "
+        f"{told}. It begins with the worst, and asks about others only when a step for those would violate them."
     )
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from lab.markup import plain
 from lab.photos.uploads import Photo
-from lab.pictures import SMALL, as_png
+from lab.pictures import as_png, enlarged
 from models.photos import Preprocessing
 
 
@@ -18,9 +18,7 @@ def show(picture: NDArray[np.uint8], caption: str = "", *, alt: str = "") -> Non
 
     ``alt`` is what is said of it instead to those who do not see it: the caption, if there is one. Neither is Markdown.
     """
-    factor = max(1, SMALL // max(picture.shape[:2]))
-    picture = picture.repeat(factor, axis=0).repeat(factor, axis=1)
-    st.image(picture, caption=plain(caption), alt=alt or caption, width="stretch", output_format="PNG")
+    st.image(enlarged(picture), caption=plain(caption), alt=alt or caption, width="stretch", output_format="PNG")
 
 
 def show_small(photo: Photo, side: int, caption: str = "") -> None:

@@ -72,7 +72,7 @@ def set_scene(title: str = "") -> Scene | None:
 
 def headline(text: str, note: str = "") -> None:
     """A title of the page that leaves room for what is below it."""
-    with st.container(key="headline", gap=None):
+    with st.container(key="headline", gap="small" if note else None):
         st.title(plain(text), anchor=False)
         if note:
             st.caption(plain(note))

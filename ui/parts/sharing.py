@@ -44,8 +44,8 @@ def share(run: AttackRun) -> None:
             page = partial(_moving, run)
             columns[-1].download_button("Moving report", page, f"{name}-moving.html", "text/html", **here)
         st.caption(
-            "The films are for slides: MP4 is the sharpest for its size, GIF plays everywhere and has 256 colours, WebP "
-            "is for browsers. The moving report is one file with the player in it, which opens without a network."
+            "The films are for slides: MP4 is the sharpest for its size, GIF plays everywhere and has 256 colours, "
+            "WebP is for browsers. The moving report is one file with the player in it, which opens offline."
         )
         _to_go(spec, request, result, name)
         _again(spec, request)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
+from jma_core.attacks.registry import Value
 from lab.markup import plain
 from lab.photos.uploads import MAX_BYTES
 from lab.runs.sweeps import ESTIMATE, RUN, UPLOADED, OwnSweep, own_sweeps, plan, possible
+from lab.sweep.pictures import SUFFIXES
 from lab.sweep.plan import OTHER
 from models.cards import ModelSpec
 from models.registry import MODELS
@@ -24,24 +27,33 @@ POLL = 1.0
 """Seconds between looks at what runs."""
 MOST = 100
 """Pictures of one upload."""
-SAMPLES, FILES, FOLDER = "The sample photos", "Files", "A folder on this computer"
+SAMPLES, FILES, DIRECTORY = "The sample photos", "Files", "A directory to be uploaded"
+FOLDER = "A folder on this computer"
+ENDINGS = [suffix.removeprefix(".") for suffix in sorted(SUFFIXES)]
+LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 LAST = 12
 """Lines of what a process has said."""
-FORM = Form("sweep", few=3, unasked=("seed",))
+SWEEP = Form("sweep", few=3, unasked=("seed",))
 """The plan's seeds are for all attacks."""
 
 
-def plan_one(*, at_home: bool) -> None:
+def at_home() -> bool:
+    """Whether only this computer's own users reach the server, who may then have it read their folders."""
+    hosts = {str(st.get_option("server.address")), *st.get_option("server.allowedHosts")}
+    return hosts <= LOOPBACK
+
+
+def plan_one() -> None:
     """The form, the plan that it gives, and what can be done with it."""
     left, right = st.columns(2, gap="large")
     with left:
         model = pick("Model", "sweep-model", [*MODELS], {name: spec.title for name, spec in MODELS.items()})
         spec = MODELS[model]
-        pictures, files = choose_pictures(spec, at_home=at_home)
+        pictures, files = choose_pictures(spec, SWEEP.name)
     with right:
-        rule = choose_rule(spec)
+        rule = choose_rule(spec, SWEEP.name)
         margin = choose_margin("sweep-kappa")
-    attacks = choose_attacks(spec.encoding.name, {"kappa": margin, "max_seconds": math.inf}, FORM)
+    attacks = choose_attacks(spec.encoding.name, {"kappa": margin, "max_seconds": math.inf}, SWEEP)
     st.markdown("**The plan**")
     if not pictures or not attacks:
         st.info("Choose pictures and attacks.")
@@ -60,14 +72,16 @@ def plan_one(*, at_home: bool) -> None:
     )
 
 
-def choose_pictures(spec: ModelSpec, *, at_home: bool) -> tuple[dict[str, str], list[tuple[str, bytes]]]:
-    """What the plan says of pictures, nothing if there are none yet; and the files that were uploaded."""
-    ways = [SAMPLES, FILES, *[FOLDER] * at_home]
-    way = pick("Pictures", "sweep-pictures", ways)
+def choose_pictures(spec: ModelSpec, name: str) -> tuple[dict[str, Value], list[tuple[str, bytes]]]:
+    """What a plan says of pictures, nothing if there are none yet; and the files that were uploaded.
+
+    The widgets of a form are kept under its ``name``.
+    """
+    way = pick("Pictures", f"{name}-pictures", [SAMPLES, FILES, DIRECTORY, *[FOLDER] * at_home()])
     if way == SAMPLES:
         return {"samples": spec.samples}, []
     if way == FOLDER:
-        key = keep("sweep-folder", "")
+        key = keep(f"{name}-folder", "")
         folder = Path(st.text_input("Folder", kept(key), key=key)).expanduser()
         if not kept(key):
             return {}, []
@@ -76,18 +90,23 @@ def choose_pictures(spec: ModelSpec, *, at_home: bool) -> tuple[dict[str, str], 
             return {}, []
         return {"folder": str(folder.resolve())}, []
     limit = MAX_BYTES // 2**20
-    uploads = st.file_uploader("Files", accept_multiple_files=True, max_upload_size=limit, key="sweep-files")
+    if way == FILES:
+        uploads = st.file_uploader("Files", accept_multiple_files=True, max_upload_size=limit, key=f"{name}-files")
+    else:
+        uploads = st.file_uploader(
+            "Directory", ENDINGS, accept_multiple_files="directory", max_upload_size=limit, key=f"{name}-directory"
+        )
     if len(uploads) > MOST:
         st.warning(f"The first {MOST} are taken.")
     return ({"folder": UPLOADED} if uploads else {}), [(each.name, each.getvalue()) for each in uploads[:MOST]]
 
 
-def choose_rule(spec: ModelSpec) -> tuple[str, int]:
+def choose_rule(spec: ModelSpec, name: str) -> tuple[str, int]:
     """How targets are drawn, and of how many labels."""
-    rule = pick("Targets", "sweep-rule", [*spec.encoding.presets, OTHER])
+    rule = pick("Targets", f"{name}-rule", [*spec.encoding.presets, OTHER])
     if not rule.startswith("Flip k"):
         return rule, 1
-    key = keep(f"sweep-k-{spec.name}", 1)
+    key = keep(f"{name}-k-{spec.name}", 1)
     return rule, st.number_input("k, labels", 1, len(spec.encoding.labels), kept(key), key=key)
 
 
@@ -109,10 +128,11 @@ def _watch(busy: bool) -> None:
         st.rerun()
     for each in every:
         with st.container(border=True):
-            _card(each, blocked=busy)
+            card(each, blocked=busy, on_show=_show)
 
 
-def _card(sweep: OwnSweep, *, blocked: bool) -> None:
+def card(sweep: OwnSweep, *, blocked: bool, on_show: Callable[[str], None] | None = None) -> None:
+    """How far a sweep is, and what can be done with it; ``blocked``: not while another one runs."""
     running, (finished, units), name = sweep.running, sweep.done, sweep.folder.name
     state = "at work" if running else "finished" if units and finished == units else "stopped" if units else "planned"
     st.markdown(f"**{plain(sweep.title)}**: {state}")
@@ -125,7 +145,9 @@ def _card(sweep: OwnSweep, *, blocked: bool) -> None:
         st.button("Stop", key=f"stop-{name}", disabled=not running, icon=":material/pause:", on_click=sweep.stop)
         over = blocked or (units > 0 and finished == units)
         st.button("Go on" if units else "Start", key=f"go-{name}", disabled=over, on_click=partial(sweep.start, RUN))
-        shown = st.button("Show", key=f"show-{name}", disabled=not finished, on_click=_show, args=(sweep.title,))
+        shown = on_show is not None and st.button(
+            "Show", key=f"show-{name}", disabled=not finished, on_click=on_show, args=(sweep.title,)
+        )
         with st.popover("Delete", key=f"ask-{name}"):
             st.write("Delete this sweep and its results for good?")
             gone = st.button("Yes, delete it", key=f"delete-{name}", type="primary", on_click=sweep.delete)
@@ -143,11 +165,11 @@ def _show(title: str) -> None:
     st.session_state["benchmark-results"] = title
 
 
-def start_one(*, at_home: bool) -> None:
+def start_one() -> None:
     """The part of the page that makes sweeps."""
     st.header("A sweep of your own")
     if not possible():
         st.info("On this system sweeps are started from the command line: python -m lab.sweep run PLAN.toml --out DIR.")
         return
-    plan_one(at_home=at_home)
+    plan_one()
     watch_all()

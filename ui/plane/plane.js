@@ -5,7 +5,7 @@ const GROWTH = 2500; // milliseconds until the ellipse touches the region
 const REST = 300; // milliseconds after the last move until the page follows
 const FACTOR = 1.5; // of one step of zooming
 const [CLOSEST, FARTHEST] = [50, 0.2];
-const STEP = 8; // pixels that an arrow key moves
+const [STEP, PAN] = [8, 32]; // pixels that an arrow key moves a point, and the whole
 const FLATNESS = 0.5; // of the drawing: its height by its width
 const [LOWEST, HIGHEST] = [300, 480]; // pixels
 const EDGE = { left: 44, bottom: 44 }; // pixels, for ticks and titles
@@ -89,8 +89,8 @@ class Plane {
     const [choice, move] = [event.target.closest(".choice"), moves[event.key]];
     if (zooms[event.key]) this.act(zooms[event.key]);
     else if (choice && ["Enter", " "].includes(event.key)) this.choose(choice.dataset.name);
-    else if (move && event.target.closest(".free")) this.lay(...this.screen(this.free).map((each, i) => each + STEP * move[i]));
-    else if (move) this.look({ ...this.view, x: this.view.x - 4 * STEP * move[0], y: this.view.y - 4 * STEP * move[1] });
+    else if (move && event.target.closest(".free")) this.nudge(...move);
+    else if (move) this.shift(-PAN * move[0], -PAN * move[1], this.view);
     else return;
     event.preventDefault();
     event.stopPropagation();
@@ -110,7 +110,7 @@ class Plane {
     this.grip.moved ||= Math.hypot(x - fromX, y - fromY) > 3;
     if (!this.grip.moved) return;
     if (this.grip.free) this.lay(x, y);
-    else this.look({ ...this.view, x: this.grip.view.x + x - fromX, y: this.grip.view.y + y - fromY });
+    else this.shift(x - fromX, y - fromY, this.grip.view);
   }
 
   release() {
@@ -131,6 +131,10 @@ class Plane {
     this.look({ k, x: (this.view.x - x + midX) * by + x - midX, y: (this.view.y - y + midY) * by + y - midY });
   }
 
+  shift(x, y, from) {
+    this.look({ ...this.view, x: from.x + x, y: from.y + y });
+  }
+
   look(view) {
     this.view = view;
     this.draw();
@@ -139,6 +143,11 @@ class Plane {
   choose(name) {
     this.chosen = name;
     this.rest(0);
+  }
+
+  nudge(across, down) {
+    const [x, y] = this.screen(this.free);
+    this.lay(x + STEP * across, y + STEP * down);
   }
 
   lay(x, y) {
@@ -162,9 +171,9 @@ class Plane {
   }
 
   get scale() {
-    const [low, high] = this.data.frame;
+    const [[left, bottom], [right, top]] = this.data.frame;
     const { width, height } = this.size;
-    return this.view.k * Math.min((width - EDGE.left) / (high[0] - low[0]), (height - EDGE.bottom) / (high[1] - low[1]));
+    return this.view.k * Math.min((width - EDGE.left) / (right - left), (height - EDGE.bottom) / (top - bottom));
   }
 
   screen([x, y]) {
@@ -246,7 +255,8 @@ class Plane {
     const [across, up] = this.data.axes;
     this.write(across, { class: "axis", x: (width + EDGE.left) / 2, y: height - 6, "text-anchor": "middle" }, this.svg);
     const middle = (height - EDGE.bottom) / 2;
-    this.write(up, { class: "axis", transform: `translate(11 ${middle}) rotate(-90)`, "text-anchor": "middle" }, this.svg);
+    const turned = `translate(11 ${middle}) rotate(-90)`;
+    this.write(up, { class: "axis", transform: turned, "text-anchor": "middle" }, this.svg);
   }
 
   region() {
@@ -333,7 +343,8 @@ class Plane {
     this.add("path", { d: "M-5 0H5M0 -5V5" }, group);
     this.taken.push(box(x, y, 22, 22));
     this.label(`your point${price}`, this.free, 16);
-    this.find(".price").textContent = `Drag your point, or move it by the arrow keys. It is at ${where}${price && ` and${price} in pixels`}.`;
+    const said = price && ` and${price} in pixels`;
+    this.find(".price").textContent = `Drag your point, or move it by the arrow keys. It is at ${where}${said}.`;
   }
 
   // Text beside a point, where nothing else is written yet.
@@ -369,13 +380,14 @@ class Plane {
   // then at least one that lies within.
   settle(tries, must = true) {
     const { left, top } = this.svg.getBoundingClientRect();
-    const { width, height } = this.size;
+    const [right, bottom] = [this.size.width, this.size.height - EDGE.bottom];
     let within = tries[0];
     for (const make of tries) {
       const text = make();
       const seen = text.getBoundingClientRect();
       const here = { x: seen.x - left, y: seen.y - top, width: seen.width, height: seen.height };
-      const inside = here.x >= EDGE.left && here.x + here.width <= width && here.y >= 0 && here.y + here.height <= height - EDGE.bottom;
+      const [toX, toY] = [here.x + here.width, here.y + here.height];
+      const inside = here.x >= EDGE.left && toX <= right && here.y >= 0 && toY <= bottom;
       if (inside && !this.taken.some((each) => overlap(each, here))) return this.taken.push(here);
       if (inside && within === tries[0]) within = make;
       text.remove();
@@ -384,21 +396,25 @@ class Plane {
   }
 
   legend() {
-    const { circle, ellipse, paths, borders, read } = this.data;
+    const { circle, ellipse, paths, borders, marks, read } = this.data;
     const of = (kind) => borders.some((each) => each.kind === kind);
+    const line = (kind) => `<path class="${kind}" d="M1 8H27" />`;
+    const patch = '<rect class="region" x="2" y="2" width="24" height="12" />';
+    const hollow = `<path class="mark hollow" transform="translate(14 8)" d="${shape("diamond", 6)}" />`;
+    const walk = (colour) =>
+      `<path class="path" stroke="${colour}" d="M1 8H27" /><circle cx="14" cy="8" r="3" fill="${colour}" />`;
     const entries = [
-      read ? ["read as wanted, by the decoder", '<rect class="region" x="2" y="2" width="24" height="12" />'] : null,
-      read ? ["linear region, what JMA aims at", '<path class="outline" d="M1 8H27" />'] : null,
-      read ? null : ["target region", '<rect class="region" x="2" y="2" width="24" height="12" />'],
-      [`as near as r′: ${circle.radius.toPrecision(3)} logits`, '<path class="circle" d="M1 8H27" />'],
-      [`as cheap as r∗: ${ellipse.level.toPrecision(3)} in pixels`, '<path class="ellipse" d="M1 8H27" />'],
-      of("binding") ? ["border that binds", '<path class="border binding" d="M1 8H27" />'] : null,
-      of("idle") ? ["border that does not", '<path class="border idle" d="M1 8H27" />'] : null,
-      of("moved") ? ["border with the others as in r′", '<path class="border moved" d="M1 8H27" />'] : null,
-      ...paths.map(({ name, colour }) => [name, `<path class="path" stroke="${colour}" d="M1 8H27" /><circle cx="14" cy="8" r="3" fill="${colour}" />`]),
-      this.data.marks.some((each) => each.leads) ? ["hollow: where the real network lands", `<g transform="translate(14 8)"><path class="mark" fill="none" stroke="var(--mahalanobis)" d="${shape("diamond", 6)}" /></g>`] : null,
-    ].filter(Boolean);
-    this.find(".legend").replaceChildren(...entries.map(([name, drawn]) => {
+      [true, read ? "read as wanted, by the decoder" : "target region", patch],
+      [read, "linear region, what JMA aims at", line("outline")],
+      [true, `as near as r′: ${circle.radius.toPrecision(3)} logits`, line("circle")],
+      [true, `as cheap as r∗: ${ellipse.level.toPrecision(3)} in pixels`, line("ellipse")],
+      [of("binding"), "border that binds", line("border binding")],
+      [of("idle"), "border that does not", line("border idle")],
+      [of("moved"), "border with the others as in r′", line("border moved")],
+      ...paths.map(({ name, colour }) => [true, name, walk(colour)]),
+      [marks.some((each) => each.leads), "where the real network lands", hollow],
+    ].filter(([shown]) => shown);
+    this.find(".legend").replaceChildren(...entries.map(([, name, drawn]) => {
       const item = document.createElement("li");
       item.innerHTML = `<svg viewBox="0 0 28 16" aria-hidden="true">${drawn}</svg><span></span>`;
       item.lastChild.textContent = name;

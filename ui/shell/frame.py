@@ -58,6 +58,7 @@ def frame() -> None:
     pages = [
         st.Page("pages/attack_lab.py", title="Attack lab", icon=":material/target:", default=True),
         st.Page("pages/compare.py", title="Compare", icon=":material/leaderboard:", url_path="compare"),
+        st.Page("pages/photos.py", title="Many photos", icon=":material/photo_library:", url_path="photos"),
         st.Page("pages/benchmark.py", title="Benchmark", icon=":material/query_stats:", url_path="benchmark"),
         st.Page("pages/geometry.py", title="Geometry", icon=":material/architecture:", url_path="geometry"),
         st.Page("pages/learn.py", title="Learn", icon=":material/school:", url_path="learn"),

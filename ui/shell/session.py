@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
+from weakref import WeakKeyDictionary
 
 import streamlit as st
 
@@ -46,6 +48,8 @@ class Lasting:
     """Those of the stored comparison that was opened last."""
     relay: Relay | None = None
     """What runs those."""
+    findings: WeakKeyDictionary[AttackRun, dict[str, Future[Any]]] = field(default_factory=WeakKeyDictionary)
+    """What was asked of the results of attacks, by the name of the question."""
     upload: Photo | None = None
     """The user's own photo, the newest."""
     restored: Photo | None = None
@@ -106,6 +110,8 @@ class Session:
     """What went wrong with a stored attack, in a sentence."""
     more_runs: int = 0
     """Stored attacks that are listed beyond the first few."""
+    more_cells: int = 0
+    """Cells of a contact sheet that are shown beyond the first."""
     lesson: int = 1
     """The step of the lecture that was shown last."""
 

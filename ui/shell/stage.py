@@ -15,7 +15,7 @@ FILES = {
 }
 """Of the pages that have states, by their paths."""
 LARGE = """<style>
-html {font-size: 125%}
+html {font-size: clamp(16px, 1.3vw, 32px)}
 [data-testid="stHeader"], [data-testid="stSidebar"], [data-testid="stExpandSidebarButton"] {display: none}
 [data-testid="stMainBlockContainer"] {padding: 1rem 2rem 5rem}
 .st-key-stage {

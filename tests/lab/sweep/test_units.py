@@ -12,9 +12,11 @@ import pytest
 import torch
 from PIL import Image
 
+from bench.sweep import planned
 from jma_core import find, run
 from jma_core.records import Trace
 from lab.photos.uploads import read_photo
+from lab.pictures import to_picture
 from lab.sweep import units
 from lab.sweep.plan import OTHER
 from lab.sweep.runner import Here
@@ -23,6 +25,7 @@ from lab.sweep.store import Row, Sweep
 from lab.sweep.units import hits
 from models.loaders import load, to_tensor
 from models.recipes import GTSRB
+from models.registry import ASSETS
 from tests.lab.sweep.conftest import PHOTOS, rows
 
 Begin = Callable[..., Sweep]
@@ -45,12 +48,29 @@ def test_a_row_says_what_the_attack_alone_gives(begin: Begin, toys: Path) -> Non
     assert told == {name: getattr(result, name, None) or getattr(result.distortion, name, None) for name in told}
     assert (row["picture_sha256"], row["status"], row["error"]) == (photo.digest, "done", "")
     assert row["before"] == model.spec.encoding.labels[int(result.decoded_before)]
-    saved = np.asarray(Image.open(sweep.folder / "kept" / f"{row['key']}.png"))
-    again = to_tensor(saved)
-    assert row["png_reads"] == (int(model.network(again[None]).argmax()) == int(row["target"]))
-    assert row["png_l2"] == pytest.approx(float(torch.linalg.vector_norm(again - x)), rel=1e-5)
+    rounded = to_tensor(to_picture(result.image))
+    assert row["png_reads"] == (int(model.network(rounded[None]).argmax()) == int(row["target"]))
+    assert row["png_l2"] == pytest.approx(float(torch.linalg.vector_norm(rounded - x)), rel=1e-5)
     assert row["hits_l2"][-1] == pytest.approx(row["l2"], rel=1e-5)
     assert len(list((sweep.folder / "kept").iterdir())) == 1
+
+
+def test_pictures_that_are_kept_read_as_wanted_from_their_files_also_where_rounding_undoes_the_attack(
+    tmp_path: Path,
+) -> None:
+    plan = planned({"attack": "lazy"}, models=["gtsrb-onehot"], pictures={"samples": "gtsrb", "take": 2}, keep=1)
+    sweep = Sweep.begin(plan, tmp_path, tmp_path / "sweep")
+    *kept, other = done(sweep)
+    assert (other["file_reads"], other["file_l2"]) == (None, None)
+    assert any(row["success"] and not row["png_reads"] for row in kept), "the test needs one that rounding undoes"
+    model = load(sweep.specs["gtsrb-onehot"])
+    for row in kept:
+        saved = np.asarray(Image.open(sweep.folder / "kept" / f"{row['key']}.png"))
+        photo = read_photo((ASSETS / "samples" / "gtsrb" / row["picture"]).read_bytes(), "photo")
+        assert row["file_reads"]
+        assert int(model.network(to_tensor(saved)[None]).argmax()) == int(row["target"])
+        far = to_tensor(saved) - to_tensor(model.spec.preprocessing(photo.image))
+        assert row["file_l2"] == pytest.approx(float(torch.linalg.vector_norm(far)), rel=1e-5)
 
 
 def test_attacks_of_one_case_have_one_target_and_another_seed_draws_others(begin: Begin) -> None:
@@ -136,7 +156,7 @@ def test_a_network_that_breaks_off_outside_an_attack_is_said(begin: Begin, monke
     def broken(*_: Any) -> None:
         raise RuntimeError("no memory")
 
-    monkeypatch.setattr(units, "_predictions", broken)
+    monkeypatch.setattr(units, "predictions", broken)
     assert {row["error"] for row in done(begin())} == {"The network broke off: RuntimeError: no memory"}
 
 

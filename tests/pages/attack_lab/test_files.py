@@ -92,7 +92,7 @@ def test_the_files_hold_the_attack_and_the_verdicts_are_true(imagenet: Page) -> 
     lab.session_state["sharing"] = True
     labels = {each.label for each in lab.run().intact().get("download_button")}
     assert {"Film (GIF)", "Film (MP4)", "Film (WebP)", "Moving report", "Run to go (NPZ)"} <= labels
-    python, plan = (each.value for each in lab.code[-2:])
+    python, plan = (each.value for each in lab.main.code)
     assert f"target = {request.target}\n" in python
     assert 'labels = {"cat.png" = ["Persian cat"]}' in plan
     html = downloads.html(request, result, files, downloads.credit(request))
