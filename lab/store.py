@@ -420,8 +420,14 @@ def _row(spec: ModelSpec, request: Request, result: AttackResult) -> Row:
 
 def _canvas(canvas: Canvas) -> dict[str, str]:
     """What may change, where that is not all of the picture that the network sees."""
-    size = {"size": "the photo's own"} if canvas.native else {}
-    return size | ({"part": ", ".join(f"{side:.0%}" for side in canvas.region)} if canvas.region else {})
+    told = {"size": "the photo's own"} if canvas.native else {}
+    if canvas.region:
+        told["part"] = ", ".join(f"{side:.0%}" for side in canvas.region)
+    if canvas.painted:
+        told["part"] = canvas.told
+    if canvas.period:
+        told["waves"] = f"of at least {canvas.period:g} pixels"
+    return told
 
 
 def _thinned(result: AttackResult, most: int) -> tuple[Step, ...]:

@@ -64,10 +64,11 @@ def test_a_result_survives_the_archive_bit_for_bit_but_for_the_frames(
 def test_a_multi_label_target_and_an_attack_without_steps_survive(
     finished: AttackResult, request_for: Callable[..., Request]
 ) -> None:
-    asked = request_for(target=(True, False, -1), canvas=Canvas(True, (0.0, 0.25, 1.0, 0.75)))
-    request, stored = unpack(pack(asked, replace(finished, target=np.array([1, 0, -1], np.int8), steps=())))
-    assert request == asked
-    assert stored.steps == ()
+    for canvas in (Canvas(True, (0.0, 0.25, 1.0, 0.75), period=8.0), Canvas(painted="2080.8.2008")):
+        asked = request_for(target=(True, False, -1), canvas=canvas)
+        request, stored = unpack(pack(asked, replace(finished, target=np.array([1, 0, -1], np.int8), steps=())))
+        assert request == asked
+        assert stored.steps == ()
 
 
 @pytest.mark.parametrize("target", [(3, 1, 4), frozenset({1, 3, 4})])
