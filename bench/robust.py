@@ -45,6 +45,8 @@ def main() -> None:
     figures = {}
     for first in dict.fromkeys(recipe.begins for recipe in LEARNED.values() if recipe.begins):
         specs = [known[name] for name, recipe in LEARNED.items() if first in (name, recipe.begins) and name in known]
+        if len(specs) == 1:
+            continue
         models, recipe = [load(spec) for spec in specs], LEARNED[first]
         images, targets = cases(models, first, options.data, count)
         tests = recipe.data(options.data).tests
