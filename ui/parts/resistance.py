@@ -80,9 +80,9 @@ def defence() -> Request | Choice:
     text, picture = halves()
     with text:
         st.markdown(
-            "A network can be trained on pictures that are **attacked during its training**, so that it learns to "
-            "read them rightly. This is **adversarial training**, today's best defence. Then the same small change "
-            "of pixels moves its logits less: the rows of $J$ are shorter, and everything costs more."
+            "A network can be trained on pictures that are **attacked during its training**, so that it learns to read "
+            "them rightly. This is **adversarial training**. It should make the same change of pixels move the logits "
+            "less, so that everything costs more. Does it?"
         )
         st.markdown(f"Here are **{plain(spec.title)}** and **{plain(twin.title)}**, of one design.")
     siege = measured([spec.name, twin.name], partial(_besieging, spec, twin), picture)
