@@ -16,6 +16,7 @@ from lab.markup import quoted
 from lab.photos.samples import samples
 from lab.runs.example import example, example_space
 from lab.runs.pool import models
+from models.cards import ModelSpec
 from models.loaders import LoadedModel, to_tensor
 from models.registry import MODELS
 from tests.pages.page import PATIENCE, Page
@@ -42,7 +43,15 @@ def test_four_steps_are_drawn_without_torch_and_the_others_say_what_they_wait_fo
     assert not any(page["heavy"] or page["exceptions"] for page in pages)
 
 
-def test_back_and_next_go_through_all_steps_and_the_address_follows() -> None:
+@pytest.fixture
+def undefended(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModelSpec]:
+    """The models on offer, none of which is the robust twin of another: attacks on those take seconds."""
+    alone = {name: each for name, each in models().specs.items() if not name.endswith(ROBUST)}
+    monkeypatch.setattr(models(), "specs", alone)
+    return alone
+
+
+def test_back_and_next_go_through_all_steps_and_the_address_follows(undefended: dict[str, ModelSpec]) -> None:
     at = open_step(1)
     seen = []
     steps = lessons()
@@ -59,7 +68,9 @@ def test_back_and_next_go_through_all_steps_and_the_address_follows() -> None:
 
 
 @pytest.mark.parametrize(("asked", "shown"), [("99", None), ("-1", 1), ("abc", 1), ("3.5", 1)])
-def test_an_address_that_asks_for_no_step_is_explained_and_the_nearest_shown(asked: str, shown: int | None) -> None:
+def test_an_address_that_asks_for_no_step_is_explained_and_the_nearest_shown(
+    asked: str, shown: int | None, undefended: dict[str, ModelSpec]
+) -> None:
     shown, at = shown or len(lessons()), Page("learn", step=asked).settle()
     assert at.title[0].value == lessons()[shown - 1].question
     (warning,) = at.warning
@@ -218,12 +229,13 @@ def test_7_the_cosines_are_those_of_the_two_heads_and_half_of_the_labels_are_to_
     assert at.says("Flips 12 of 24"), at.texts()
 
 
-def test_8_a_defence_is_shown_while_the_zoo_has_a_defended_twin(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_8_a_defence_is_shown_while_the_zoo_has_a_defended_twin(
+    monkeypatch: pytest.MonkeyPatch, undefended: dict[str, ModelSpec]
+) -> None:
     """The stand-in is the network itself under another name: nothing defends it."""
     spec = MODELS["mnist-ecoc16"]
     twin = replace(spec, name=f"{spec.name}{ROBUST}", title="The same", scores={"accuracy": 0.5})
-    alone = {name: each for name, each in models().specs.items() if not name.endswith(ROBUST)}
-    monkeypatch.setattr(models(), "specs", alone | {twin.name: twin})
+    monkeypatch.setattr(models(), "specs", undefended | {twin.name: twin})
     at = open_step(8)
     assert at.title[0].value == lessons()[-1].question
     assert metrics(at)["Distance, as it is"] == metrics(at)["Distance, defended"] != "0.00"
@@ -231,5 +243,5 @@ def test_8_a_defence_is_shown_while_the_zoo_has_a_defended_twin(monkeypatch: pyt
     assert "its test accuracy is **50.0%**" in answer(at)
     at.press("Open this example in the attack lab").loaded()
     assert session_of(at).lasting.kept["model"] == twin.name
-    monkeypatch.setattr(models(), "specs", alone)
+    monkeypatch.setattr(models(), "specs", undefended)
     assert len(lessons()) == HALF
