@@ -12,8 +12,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 WITH_TORCH = {
     "lab.probes", "lab.runs.launch", "lab.saliency", "lab.sweep.units",
-    "models.architectures", "models.clip_mlp", "models.evaluate", "models.heads", "models.hubs", "models.loaders",
-    "models.recipes", "models.resize", "models.train", "models.trial", "models.zero_shot",
+    "models.adversaries", "models.architectures", "models.clip_mlp", "models.evaluate", "models.heads",
+    "models.hubs", "models.loaders", "models.recipes", "models.resize", "models.train", "models.trial",
+    "models.zero_shot",
 }  # fmt: skip
 """Modules and packages of lab and models that import torch, which takes seconds; none of ui, which is drawn before."""
 HEAVY = {"streamlit", "timm", "torchvision", "open_clip"}
