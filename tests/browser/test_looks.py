@@ -60,6 +60,7 @@ def test_the_lab_fits_in_every_width_and_scheme_and_its_charts_can_be_read(
         page.get_by_role("tab", name=tab).click()
         page.get_by_role("button", name=question).click()
         expect(page.get_by_text(answer).first).to_be_visible()
+    page.get_by_role("heading", level=1).evaluate("heading => heading.scrollIntoView({block: 'end'})")
     assert_fits(page)
     for width, _ in looks(page):
         pictures = page.get_by_role("figure").get_by_role("img").all()
