@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tomllib
 from collections import Counter
 from statistics import median
@@ -17,13 +16,10 @@ from lab.runs.pool import models
 from lab.runs.sweeps import RUN, UPLOADED, OwnSweep, own_sweeps, plan
 from lab.sheet import HEAD, Cell, Sheet, State
 from lab.sweep.plan import SweepError
-from models.registry import MODELS
 from ui.figures.sheet import flips_chart
-from ui.parts.benchmark import pick
-from ui.parts.contest import Form, choose_attacks
-from ui.parts.controls import choose_margin
+from ui.parts.contest import Form
 from ui.parts.pictures import show_small
-from ui.parts.sweeps import POLL, at_home, card, choose_pictures, choose_rule
+from ui.parts.sweeps import POLL, ask, at_home, card
 from ui.shell.session import photos, prefer, session
 
 FORM = Form("sheet", few=1, unasked=("seed",), most=1)
@@ -51,22 +47,15 @@ def own_sheets() -> list[OwnSweep]:
 
 def plan_one() -> None:
     """The form of a new sheet."""
-    left, right = st.columns(2, gap="large")
-    with left:
-        model = pick("Model", "sheet-model", [*MODELS], {name: spec.title for name, spec in MODELS.items()})
-        spec = MODELS[model]
-        pictures, files = choose_pictures(spec, FORM.name)
-    with right:
-        rule = choose_rule(spec, FORM.name)
-        margin = choose_margin("sheet-kappa")
-    attacks = choose_attacks(spec.encoding.name, {"kappa": margin, "max_seconds": math.inf}, FORM)
-    if not pictures or not attacks:
+    asked = ask(FORM)
+    pictures = asked.pictures
+    if not pictures or not asked.attacks:
         st.info("Choose photos and an attack.")
         return
     if pictures.get("folder", UPLOADED) != UPLOADED:
         pictures |= {"take": LARGEST}
         st.caption(f"Of more than {LARGEST} photos so many are taken, in an order that is as good as chance.")
-    text = plan(f"{rule[0]}, {spec.title}", model, pictures, rule, attacks, shard=SHARD, keep=LARGEST)
+    text = plan(asked.title, asked.spec.name, pictures, asked.rule, asked.attacks, shard=SHARD, keep=LARGEST)
     busy = any(each.running for each in own_sweeps())
     st.button(
         "Attack all photos",
@@ -74,7 +63,7 @@ def plan_one() -> None:
         type="primary",
         disabled=busy,
         on_click=_begin,
-        args=(text, files),
+        args=(text, asked.files),
     )
     if busy:
         st.caption("A sweep is at work: one at a time. It can be stopped here or on the page Benchmark.")

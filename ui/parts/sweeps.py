@@ -6,13 +6,14 @@ import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import streamlit as st
 
 from jma_core.attacks.registry import Value
 from lab.markup import plain
 from lab.photos.uploads import MAX_BYTES
+from lab.request import Settings
 from lab.runs.sweeps import ESTIMATE, RUN, UPLOADED, OwnSweep, own_sweeps, plan, possible
 from lab.sweep.pictures import SUFFIXES
 from lab.sweep.plan import OTHER
@@ -43,28 +44,49 @@ def at_home() -> bool:
     return hosts <= LOOPBACK
 
 
-def plan_one() -> None:
-    """The form, the plan that it gives, and what can be done with it."""
+class Asked(NamedTuple):
+    """What a form says of a plan; no pictures, or no attacks, until they are chosen."""
+
+    spec: ModelSpec
+    pictures: dict[str, Value]
+    files: list[tuple[str, bytes]]
+    rule: tuple[str, int]
+    attacks: list[Settings]
+
+    @property
+    def title(self) -> str:
+        """That of its plan."""
+        return f"{self.rule[0]}, {self.spec.title}"
+
+
+def ask(form: Form) -> Asked:
+    """The widgets of a plan: model, pictures, targets and attacks, kept under the form's name."""
     left, right = st.columns(2, gap="large")
     with left:
-        model = pick("Model", "sweep-model", [*MODELS], {name: spec.title for name, spec in MODELS.items()})
-        spec = MODELS[model]
-        pictures, files = choose_pictures(spec, SWEEP.name)
+        titles = {name: spec.title for name, spec in MODELS.items()}
+        spec = MODELS[pick("Model", f"{form.name}-model", [*MODELS], titles)]
+        pictures, files = choose_pictures(spec, form.name)
     with right:
-        rule = choose_rule(spec, SWEEP.name)
-        margin = choose_margin("sweep-kappa")
-    attacks = choose_attacks(spec.encoding.name, {"kappa": margin, "max_seconds": math.inf}, SWEEP)
+        rule = choose_rule(spec, form.name)
+        margin = choose_margin(f"{form.name}-kappa")
+    attacks = choose_attacks(spec.encoding.name, {"kappa": margin, "max_seconds": math.inf}, form)
+    return Asked(spec, pictures, files, rule, attacks)
+
+
+def plan_one() -> None:
+    """The form, the plan that it gives, and what can be done with it."""
+    asked = ask(SWEEP)
     st.markdown("**The plan**")
-    if not pictures or not attacks:
+    if not asked.pictures or not asked.attacks:
         st.info("Choose pictures and attacks.")
         return
-    text = plan(f"{rule[0]}, {spec.title}", model, pictures, rule, attacks)
+    text = plan(asked.title, asked.spec.name, asked.pictures, asked.rule, asked.attacks)
     st.code(text, None, wrap_lines=True)
     busy = any(each.running for each in own_sweeps())
     with st.container(horizontal=True):
-        ask: dict[str, Any] = {"disabled": busy, "on_click": begin, "args": (text, files)}
-        st.button("Estimate", icon=":material/timer:", kwargs={"what": ESTIMATE}, **ask)
-        st.button("Start", icon=":material/play_arrow:", type="primary", kwargs={"what": RUN}, **ask)
+        click: dict[str, Any] = {"disabled": busy, "on_click": begin, "args": (text, asked.files)}
+        st.button("Estimate", icon=":material/timer:", kwargs={"what": ESTIMATE}, **click)
+        st.button("Start", icon=":material/play_arrow:", type="primary", kwargs={"what": RUN}, **click)
     st.caption(
         "An estimate makes a few units of each attack. A sweep is a process of its own, one at a time: it goes on "
         "when this page is closed, and the same plan goes on where it was stopped. docs/SWEEPS.md says what else "
