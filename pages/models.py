@@ -40,7 +40,7 @@ def main() -> None:
     st.write(
         "Every model here is a network that turns a photo into logits, and an encoding that turns logits into labels."
     )
-    every = list({**models().added, **models().specs}.values())  # what was added lately is looked for first
+    every = [*models().added.values(), *MODELS.values()]  # what was added lately is looked for first
     overview(every)
     add_a_model()
     st.header("What each of them is")
@@ -127,8 +127,8 @@ def facts(spec: ModelSpec) -> dict[str, str]:
 
 
 def headlines(spec: ModelSpec) -> dict[str, float]:
-    """The scores of a card that are one number."""
-    return {name: score for name, score in spec.scores.items() if isinstance(score, int | float)}
+    """The scores of a card that are one number, a fraction or a percentage; a card of one's own may hold anything."""
+    return {name: score for name, score in spec.scores.items() if isinstance(score, int | float) and 0 <= score <= 100}
 
 
 def details(spec: ModelSpec) -> None:

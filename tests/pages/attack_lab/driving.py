@@ -32,6 +32,11 @@ def enabled(at: Page) -> set[str]:
     return {each.label for each in at.main.button if not each.disabled}
 
 
+def gallery(at: Page) -> list[str]:
+    """The photos on offer in the sidebar, one's own last, by their names there."""
+    return [each.label for each in at.sidebar.button if (each.key or "").startswith("photo-")]
+
+
 def choose(at: Page, name: str) -> Page:
     """Choose a wanted class by its name."""
     box = at.widget("selectbox", "Wanted class")

@@ -122,7 +122,7 @@ def test_without_weights_a_photo_that_was_never_read_can_still_be_looked_at(no_f
     assert came_true(PATIENCE, lambda: failed(DEFAULT))
     at.press("flowers")
     at.intact()
-    assert at.pictures() == ["espresso.png, as the network will see it"]
+    assert at.pictures() == ["flowers.jpg, as the network will see it"]
     assert at.says("This model cannot be used. Its weights are missing")
 
 

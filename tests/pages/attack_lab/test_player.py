@@ -97,7 +97,8 @@ def test_an_attack_goes_step_by_step_then_to_its_end_and_back_to_the_original(im
     assert result.success
     assert lab.success[0].value.startswith("The result reads as **Persian cat**")
     assert captions(lab) == ["Original: tiger cat", "Attacked: Persian cat"]
-    assert enabled(lab) == {"Run again", "Reset", "Go closer"}
+    questions = {"Try 17 transformations", "Ask 5 other models", "Show where it looks"}
+    assert enabled(lab) == {"Run again", "Reset", "Go closer", *questions}
     assert 0 < np.abs(result.image - result.original).max() <= 1
     assert measures(lab)["L2"] == f"{result.distortion.l2:.3f}"
     lab.press("Reset")

@@ -25,6 +25,7 @@ from tests.pages.attack_lab.driving import (
     choose_model,
     eight_bits,
     enabled,
+    gallery,
     logits,
     moment,
     network,
@@ -130,7 +131,7 @@ def test_one_click_attacks_the_first_photo_of_a_model(name: str, lab: Page) -> N
     spec = MODELS[name]
     first = next(iter(samples(spec.samples).values()))
     right = readings(name)
-    assert [each.label for each in lab.sidebar.button if (each.key or "").startswith("photo-")] == [
+    assert gallery(lab) == [
         photo.name.rpartition(".")[0].replace("_", " ")
         for photo in samples(spec.samples).values()
         if photo is first or photo.name in right
@@ -313,12 +314,12 @@ def test_ecoc_names_no_bits_when_none_would_flip(lab: Page) -> None:
 
 def test_another_model_brings_its_own_photos_and_the_photo_before_comes_back(lab: Page) -> None:
     lab.press("statue").settle()
-    before, gallery = lab.texts(), [each.label for each in lab.sidebar.button]
+    before, offered = lab.texts(), gallery(lab)
     choose_model(lab, CODE)
-    assert [each.label for each in lab.sidebar.button] == [
+    assert gallery(lab) == [
         "cat", "airplane", "automobile", "dog", "frog", "horse", "ship", "truck",
     ]  # fmt: skip
     assert lab.says(f"{words(reading(CODE, seen(CODE, 'cat')))} → ")
     choose_model(lab, DEFAULT)
-    assert [each.label for each in lab.sidebar.button] == gallery
+    assert gallery(lab) == offered
     assert lab.texts() == before

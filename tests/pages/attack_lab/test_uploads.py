@@ -10,7 +10,17 @@ from PIL import Image, ImageOps
 
 from lab.photos.samples import samples
 from models.registry import DEFAULT, MODELS
-from tests.pages.attack_lab.driving import CODE, check_success, choose_model, encoded, reading, sample, seen, words
+from tests.pages.attack_lab.driving import (
+    CODE,
+    check_success,
+    choose_model,
+    encoded,
+    gallery,
+    reading,
+    sample,
+    seen,
+    words,
+)
 from tests.pages.page import Page
 from tests.sessions import session_of
 
@@ -28,8 +38,8 @@ def upload(at: Page, data: bytes, name: str) -> Page:
 
 
 def test_a_phone_photo_is_turned_upright_and_attacked(lab: Page) -> None:
-    gallery = [each.label for each in lab.sidebar.button]
-    assert {"cat", "espresso", "rocket"} <= set(gallery)
+    offered = gallery(lab)
+    assert {"cat", "coral", "flowers"} <= set(offered)
     upload(lab, phone_photo(), "IMG_0001.jpg")
     upright = ImageOps.exif_transpose(Image.open(io.BytesIO(phone_photo()))).convert("RGB")
     assert upright.size == sample("cat").image.size
@@ -37,7 +47,7 @@ def test_a_phone_photo_is_turned_upright_and_attacked(lab: Page) -> None:
     picture = MODELS[DEFAULT].preprocessing(upright)
     assert lab.says(f"{words(reading(DEFAULT, picture))} → ")
     assert not lab.error
-    assert [each.label for each in lab.sidebar.button] == [*gallery, "yours"]
+    assert gallery(lab) == [*offered, "yours"]
     lab.press("Run").settle()
     result = check_success(lab)
     np.testing.assert_allclose(result.original * 255, picture.transpose(2, 0, 1), atol=1e-3)
@@ -46,7 +56,7 @@ def test_a_phone_photo_is_turned_upright_and_attacked(lab: Page) -> None:
 def test_ones_own_photo_is_offered_to_every_model_in_the_size_that_it_takes(lab: Page) -> None:
     upload(lab, phone_photo(), "IMG_0001.jpg")
     choose_model(lab, CODE)
-    assert [each.label for each in lab.sidebar.button][-1] == "yours"
+    assert gallery(lab)[-1] == "yours"
     picture = MODELS[CODE].preprocessing(session_of(lab).lasting.upload.image)
     assert picture.shape == (32, 32, 3)
     assert lab.says(f"{words(reading(CODE, picture))} → ")
@@ -100,7 +110,7 @@ def test_a_photo_goes_with_its_file_and_the_one_before_it_comes_back(lab: Page) 
     lab.file_uploader[0].clear().run().settle()
     assert lab.texts() == before
     assert photo_line(lab) == ""
-    assert "yours" not in [each.label for each in lab.sidebar.button]
+    assert "yours" not in gallery(lab)
     assert not lab.error
 
 
@@ -109,7 +119,7 @@ def test_a_photo_that_was_left_for_a_sample_goes_with_its_file_and_the_sample_st
     lab.press("flowers").settle()
     lab.file_uploader[0].clear().run().settle()
     assert photo_line(lab) == ""
-    assert "yours" not in [each.label for each in lab.sidebar.button]
+    assert "yours" not in gallery(lab)
 
 
 def test_a_refused_file_takes_its_message_along_and_leaves_the_photo_with_its_note(lab: Page) -> None:
@@ -124,7 +134,7 @@ def test_a_refused_file_takes_its_message_along_and_leaves_the_photo_with_its_no
     lab.file_uploader[0].clear().run().settle()
     assert not lab.error
     assert lab.texts() == shown
-    assert "yours" in [each.label for each in lab.sidebar.button]
+    assert "yours" in gallery(lab)
 
 
 def test_of_a_photo_that_a_network_was_not_made_for_the_page_says_so(lab: Page) -> None:
