@@ -98,7 +98,8 @@ def test_two_clicks_on_a_fresh_page_are_a_first_attack_whose_files_are_read_agai
         page.context.close()
 
 
-@pytest.mark.parametrize("where", ["the same", pytest.param("a fresh one", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["the same", "a fresh one"])
 def test_a_photo_saved_for_a_network_that_crops_is_read_as_wanted_by_any_server(
     where: str, open_lab: Callable[..., Lab], sight: Callable[..., Sight], request: pytest.FixtureRequest
 ) -> None:
