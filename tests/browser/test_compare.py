@@ -128,6 +128,7 @@ def test_two_fingers_zoom_and_move_all_pictures_and_one_scrolls_or_moves(visit: 
     assert moved()[0] == pytest.approx(1, abs=0.05)
 
 
+@pytest.mark.slow
 def test_attacks_appear_as_they_end_outlive_a_reload_can_be_stopped_and_are_linked_to(
     visit: Callable[..., Visit],
 ) -> None:

@@ -29,7 +29,7 @@ PAGES = {
 NAMES = ["Attack lab", "Compare", "Many photos", "Benchmark", "Geometry", "Learn", "Runs", "Models"]
 
 
-OFTEN = ("/", "/benchmark", "/learn?step=4", "/runs")
+OFTEN = ("/", "/learn?step=4", "/runs")
 
 
 @pytest.mark.parametrize(

@@ -62,8 +62,11 @@ def test_two_clicks_on_a_fresh_page_are_a_first_attack_whose_files_are_read_agai
         z = network.network(torch.from_numpy(arrays["image"])[None])[0]
     np.testing.assert_allclose(z, arrays["logits"], atol=1e-4)
     assert MODELS[DEFAULT].encoding.names(network.encoding.decode(z).numpy()) == wanted
-    np.testing.assert_array_equal(np.rint(arrays["image"].transpose(1, 2, 0) * 255).astype(np.uint8), shown)
     told, change = json.loads(str(arrays["header"])), arrays["image"] - arrays["original"]
+    half_a_step = 255 * np.abs(change).max() / 63 / 2  # the player shows changes in 63 steps either way
+    exact = arrays["image"].transpose(1, 2, 0) * 255
+    np.testing.assert_allclose(shown, exact, rtol=0, atol=half_a_step + 0.5 + 1e-3)
+    np.testing.assert_array_equal(np.asarray(png), arrays["picture"])
     assert told["request"]["model"] == DEFAULT
     assert 0 < told["distortion"]["l2"] == pytest.approx(np.linalg.norm(change), rel=1e-4)
     assert f"{np.linalg.norm(change):.3f}" == l2[1]
@@ -95,7 +98,8 @@ def test_two_clicks_on_a_fresh_page_are_a_first_attack_whose_files_are_read_agai
         page.context.close()
 
 
-@pytest.mark.parametrize("where", ["the same", pytest.param("a fresh one", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["the same", "a fresh one"])
 def test_a_photo_saved_for_a_network_that_crops_is_read_as_wanted_by_any_server(
     where: str, open_lab: Callable[..., Lab], sight: Callable[..., Sight], request: pytest.FixtureRequest
 ) -> None:

@@ -53,6 +53,7 @@ def test_back_and_forward_go_one_step_and_a_reload_stays(visit: Callable[..., Vi
     expect(page.get_by_role("heading", level=1)).to_contain_text(" → ")
 
 
+@pytest.mark.slow
 def test_a_step_s_own_widgets_make_no_entries_and_the_way_back_from_a_page_has_the_step(
     visit: Callable[..., Visit],
 ) -> None:

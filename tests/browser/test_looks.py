@@ -124,6 +124,7 @@ def test_the_runs_fit_in_every_width_and_scheme(two_runs: None, visit: Callable[
     expect(page.get_by_text("This run is chosen.")).to_be_visible()
     opened.idle()
     assert_fits(page)
+    opened.idle()
     page.get_by_role("button", name="Compare").nth(1).click()
     expect(page.get_by_text("B, perturbation: ×")).to_be_visible()
     expect(page.locator(".js-plotly-plot .scatterlayer")).to_have_count(2)

@@ -317,13 +317,15 @@ def test_pixels_are_zoomed_moved_and_read_in_all_pictures_by_keyboard_and_mouse(
     expect(value).to_contain_text("Pixel (15, 15)")
     expect(player.slider).to_have_value(str(UPDATES))
 
-    original, change = (each[:, 15, 15] * 255 for each in images())
-    attacked = np.clip(original + change, 0, 255)
+    image, change = images()
+    attacked = np.clip(image + change, 0, 1)
+    half_a_step = 255 * np.abs(attacked - image).max() / 63 / 2
+    original, attacked = (each[:, 15, 15] * 255 for each in (image, attacked))
     told = [float(each.replace("−", "-")) for each in re.findall(r"[−+]?\d+(?:\.\d+)?", value.inner_text())]
     assert told[4:7] == original.round().tolist()
-    np.testing.assert_allclose(told[7:10], attacked, atol=1.1 * told[13] + 0.05)
-    np.testing.assert_allclose(told[10:13], attacked - original, atol=1.1 * told[13] + 0.05)
-    assert told[13] < 0.3
+    np.testing.assert_allclose(told[7:10], attacked, rtol=0, atol=half_a_step + 0.0501)
+    np.testing.assert_allclose(told[10:13], attacked - original, rtol=0, atol=half_a_step + 0.0501)
+    assert told[13] == float(f"{half_a_step:.1g}")
 
     shades = (
         "canvas => [...new Set(new Uint32Array(canvas.getContext('2d').getImageData(0, 0, 32, 32).data.buffer))].length"
