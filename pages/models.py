@@ -40,7 +40,8 @@ def main() -> None:
     st.write(
         "Every model here is a network that turns a photo into logits, and an encoding that turns logits into labels."
     )
-    every = [*models().added.values(), *MODELS.values()]  # what was added lately is looked for first
+    shipped = [models().specs.get(name, spec) for name, spec in MODELS.items()]
+    every = [*models().added.values(), *shipped]  # what was added lately is looked for first
     overview(every)
     add_a_model()
     st.header("What each of them is")

@@ -61,8 +61,9 @@ class Page(AppTest):
         return any(text in each for each in self.texts())
 
     def in_the_lab(self) -> bool:
-        """Whether this is the attack lab, whose title is its attack."""
-        return [" → " in each.value for each in self.title] == [True]
+        """Whether this is the attack lab, whose title is its attack, or its photo while the network is loaded."""
+        (title,) = (each.value for each in self.title)
+        return " → " in title or f"{title}, as the network will see it" in self.pictures()
 
     @property
     def toggles(self) -> str:
