@@ -46,6 +46,7 @@ def press(page: Page, name: str) -> None:
     page.get_by_role("button", name=name, exact=True).click()
 
 
+@pytest.mark.slow
 def test_files_of_ones_own_become_a_sweep_which_a_reload_does_not_lose(
     visit: Callable[..., Visit], tmp_path: Path
 ) -> None:

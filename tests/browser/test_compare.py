@@ -98,6 +98,7 @@ def test_the_page_fits_and_pictures_are_moved_zoomed_and_read_together(visit: Ca
     expect(gallery.get_by_role("toolbar", name="Zoom")).to_contain_text("× 1.0")
 
 
+@pytest.mark.slow
 def test_two_fingers_zoom_and_move_all_pictures_and_one_scrolls_or_moves(visit: Callable[..., Visit]) -> None:
     page = visit("/compare", width=380).page
     pane = page.get_by_role("figure").nth(1).locator(".pane").first

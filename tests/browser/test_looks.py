@@ -136,6 +136,7 @@ def test_the_runs_fit_in_every_width_and_scheme(two_runs: None, visit: Callable[
     assert_fits(page)
 
 
+@pytest.mark.slow
 def test_the_lecture_fits_in_every_width_and_scheme(visit: Callable[..., Visit]) -> None:
     page = visit("/learn").page
     for number, lesson in enumerate(lessons(), start=1):

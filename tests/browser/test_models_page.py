@@ -48,6 +48,7 @@ def give(page: Page, box: str, name: str, data: bytes) -> None:
     chooser.value.set_files({"name": name, "mimeType": "application/octet-stream", "buffer": data})
 
 
+@pytest.mark.slow
 def test_on_a_phone_the_models_page_never_scrolls_sideways(visit: Callable[..., Visit]) -> None:
     page = visit("/models", width=380).page
     expect(page.get_by_role("button", name="Open in the lab")).to_have_count(len(MODELS))

@@ -91,6 +91,7 @@ def test_the_slider_follows_the_arrow_keys_to_the_original(open_lab: Callable[..
     assert not np.array_equal(attacked, example.picture)
 
 
+@pytest.mark.slow
 def test_a_key_pressed_while_an_attack_runs_holds_until_it_is_followed_again(open_lab: Callable[..., Lab]) -> None:
     lab = open_lab(ENDLESS).ready()
     lab.button("Run").click()

@@ -96,6 +96,7 @@ def at_once(*jobs: Callable[[], Any]) -> list[Any]:
         return [done.result() for done in [pool.submit(begin, job) for job in jobs]]
 
 
+@pytest.mark.slow
 def test_every_attack_on_every_encoding_gives_the_same_bits_in_eight_threads(
     cases: Cases,
 ) -> None:

@@ -124,7 +124,11 @@ def test_every_step_is_taken_with_the_network_that_was_asked_for(
     assert counted
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name != DEFAULT])
+LIKE_ANOTHER = ("scenes-mlp", "corel-words", "imagenet-lite1", "imagenet-lite2")
+OTHERS = [pytest.param(name, marks=[pytest.mark.slow] * (name in LIKE_ANOTHER)) for name in MODELS if name != DEFAULT]
+
+
+@pytest.mark.parametrize("name", OTHERS)
 def test_one_click_attacks_the_first_photo_of_a_model(name: str, lab: Page) -> None:
     """The default's is the stored example."""
     choose_model(lab, name)
