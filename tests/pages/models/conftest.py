@@ -14,8 +14,13 @@ from ui.shell.cached import predict
 
 @pytest.fixture
 def page() -> Iterator[Page]:
-    """The page, just opened. What it adds is gone afterwards."""
+    """The page, just opened, without what tests of other pages have added. What it adds is gone afterwards."""
+    _remove_all()
     yield open_page()
+    _remove_all()
+    predict.clear()
+
+
+def _remove_all() -> None:
     for name in list(models().added):
         models().remove(name)
-    predict.clear()
