@@ -1,6 +1,7 @@
 """A small finished attack to look at: a random convolutional network, any kind of target."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from jma_core import AttackResult, MultiLabel, Network, OneHot, jma, run
 from jma_core.geometry import geometry, land
 from lab.archive import unpack
 from lab.request import Measured, Request, Settings
+from lab.runs.sweeps import own_sweeps
 from models.registry import ASSETS
 
 
@@ -59,3 +61,12 @@ class FromLater(Settings):
 
     def told(self) -> dict[str, Any]:
         return super().told() | {"attack": "from later"}
+
+
+@pytest.fixture
+def data_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """A data folder that no other test has; the sweeps that were begun in it are stopped."""
+    monkeypatch.setenv("JMA_LAB_DATA", str(tmp_path))
+    yield
+    for each in own_sweeps():
+        each.stop()

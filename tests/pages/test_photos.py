@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,7 @@ from tests.sessions import session_of
 from tests.sheets import REACHED, SIGN, SIGNS, half_filled
 from ui.parts.sheets import LARGEST
 
-
-@pytest.fixture(autouse=True)
-def _data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    monkeypatch.setenv("JMA_LAB_DATA", str(tmp_path))
-    yield
-    for each in own_sweeps():
-        each.stop()
+pytestmark = pytest.mark.usefixtures("data_of_its_own")
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,15 +23,8 @@ from lab.sweep.store import Sweep
 
 DDN = Settings.of("ddn", max_seconds=math.inf)
 RESTING = "import time; print('at work', flush=True); time.sleep(60)"
+pytestmark = pytest.mark.usefixtures("data_of_its_own")
 TEXT = plan("Signs", "gtsrb-onehot", {"samples": "gtsrb"}, ("Random class", 1), [DDN])
-
-
-@pytest.fixture(autouse=True)
-def _data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    monkeypatch.setenv("JMA_LAB_DATA", str(tmp_path))
-    yield
-    for each in own_sweeps():
-        each.stop()
 
 
 def until(condition: Callable[[], bool], seconds: float = 10) -> bool:
