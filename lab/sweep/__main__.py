@@ -75,18 +75,23 @@ def _begun(options: argparse.Namespace, folder: Path) -> Sweep:
 
 
 def _shown(finished: Iterable[int], sweep: Sweep) -> Iterator[int]:
-    """The shards as they are finished, with a bar on the terminal; elsewhere a line every half minute."""
-    began, shown, terminal = time.monotonic(), 0.0, sys.stderr.isatty()
-    before = done = sweep.finished
+    """The shards as they are finished, with a bar on the terminal; elsewhere a line every half minute.
+
+    The time left is told from the second shard on, by what was done since the first: that had to wait for a beginning.
+    """
+    first: tuple[float, int] | None = None
+    done, shown, terminal = sweep.finished, 0.0, sys.stderr.isatty()
     for shard in finished:
         done += len(sweep.numbers(shard))
         yield shard
         now = time.monotonic()
+        since, before = first = first or (now, done)
         if now - shown < (0.2 if terminal else 30) and done < sweep.units:
             continue
-        shown, left = now, (sweep.units - done) * (now - began) / (done - before)
+        shown = now
+        left = f", {duration((sweep.units - done) * (now - since) / (done - before))} left" if done > before else ""
         bar = "#" * (WIDTH * done // sweep.units)
-        line = f"[{bar:<{WIDTH}}] {done} of {sweep.units} units, {duration(left)} left"
+        line = f"[{bar:<{WIDTH}}] {done} of {sweep.units} units{left}"
         print(f"\r{line:<78}" if terminal else line, end="" if terminal else "\n", file=sys.stderr, flush=True)
     if terminal and shown:
         print(file=sys.stderr)

@@ -12,7 +12,7 @@ import pytest
 import tomli_w
 from PIL import Image
 
-from lab.sweep.__main__ import main
+from lab.sweep.__main__ import _shown, main
 from lab.sweep.plan import Plan, spec_of
 from lab.sweep.report import Results, Table, write
 from lab.sweep.statistics import optimality, paired, share_interval
@@ -141,6 +141,15 @@ def test_an_estimate_times_each_attack(toys: Path, tmp_path: Path, capsys: pytes
     *attacks, total = capsys.readouterr().out.splitlines()
     assert len(attacks) == 3
     assert total.startswith("108 units, 9 for each of 12 pictures: about ")
+
+
+def test_the_time_left_is_told_without_the_beginning(
+    begin: Begin, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.monotonic", iter([1000.0, 1060.0, 1120.0]).__next__)  # the first shard took 1,000 s
+    assert list(_shown(iter(range(3)), begin(shard=4))) == [0, 1, 2]
+    told = [line.partition("] ")[2] for line in capsys.readouterr().err.splitlines()]
+    assert told == ["4 of 12 units", "8 of 12 units, 60 s left", "12 of 12 units, 0 s left"]
 
 
 def test_what_is_wrong_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
