@@ -124,14 +124,14 @@ def codewords(seed: int, scale: float = 0.25) -> Linear:
     return Linear(w, x, ECOC(codebook), target, apart, squashed=True)
 
 
-def order(seed: int) -> Linear:
-    """Eight classes, of which three are to be the first, in order."""
+def order(seed: int, count: int = 8, first: int = 3) -> Linear:
+    """Classes, of which some are to be the first, in order."""
     rng = np.random.default_rng(seed)
-    w, x, eye = rng.normal(size=(8, 48)), np.full(48, 0.5), np.eye(8)
-    target = tuple(int(k) for k in rng.permutation(8)[:3])
-    others = [k for k in range(8) if k not in target]
-    larger, smaller = [*target[:2], *[target[2]] * len(others)], [*target[1:], *others]
-    return Linear(w, x, OneHot(8), target, eye[larger] - eye[smaller])
+    w, x, eye = rng.normal(size=(count, 48)), np.full(48, 0.5), np.eye(count)
+    target = tuple(int(k) for k in rng.permutation(count)[:first])
+    others = [k for k in range(count) if k not in target]
+    larger, smaller = [*target[:-1], *[target[-1]] * len(others)], [*target[1:], *others]
+    return Linear(w, x, OneHot(count), target, eye[larger] - eye[smaller])
 
 
 NETWORKS: dict[str, Callable[[int], Linear]] = {

@@ -12,8 +12,9 @@ spends one gradient a step instead, in two phases:
   gradient that is tangent to the sphere; the rest of it would only change the norm, which is the radius's business.
   That gradient is of what a hit is judged by: of codewords the decoder's own margins, tanh and all.
   Both a and c fall by a cosine over the gradients that are left, times a boldness in (0, 1] that hits raise and misses
-  lower, as evolution strategies adapt their steps (Rechenberg 1973): where many constraints meet, steps that suit two
-  classes never hit again. After six misses in a row the walk goes back to the nearest hit.
+  lower, as evolution strategies adapt their steps (Rechenberg 1973). Where several constraints share the gradient, a
+  turn for one breaks another: a is divided by the square of their effective number (Kish 1965). After six misses in a
+  row the walk goes back to the nearest hit.
 
 From 600 gradients on, half of them go to a second walk from the original, in longer steps at first: by then the first
 one has settled, and what is left to gain are other basins; or it has not reached the target at all. Only a target that
@@ -47,6 +48,8 @@ GROWTH = 0.6
 """How much the radius grows after a miss, over how much it shrinks after a hit."""
 BOLDER, TIMIDER = 2.0, 0.85
 """Factors of the boldness after a hit and after a miss."""
+REMEMBERED = 0.9
+"""What a step keeps of the mean of earlier steps' numbers of constraints."""
 LOST = 6
 """Misses in a row after which the walk goes back to the nearest hit."""
 TWO_WALKS = 600
@@ -115,13 +118,15 @@ def _reach(trail: Trail, numbers: range, rate: float) -> Generator[Step, None, t
 def _shrink(trail: Trail, x: Tensor, gradient: Tensor, numbers: range) -> Generator[Step]:
     """Walk on spheres from a hit with the gradients that are left."""
     nearest, radius = (x, gradient), length(x - trail.x0)
-    boldness, misses = 1.0, 0
+    boldness, misses, binding = 1.0, 0, 1.0
     for k, number in enumerate(numbers):
         a, c = (boldness * annealed(k, len(numbers), *fall) for fall in (TURN, SHRINK))
         radius = radius * (1 + GROWTH * c) if misses else length(x - trail.x0) * (1 - c)
-        x = turned(trail, x, gradient, a, radius)
+        x = turned(trail, x, gradient, a / binding**2, radius)
         z, gradient = trail.slope(x, lambda z: worst(trail.judged(z)))
         yield from trail.emit(number, Phase.SHRINK, x, z)
+        kept = REMEMBERED if k else 0.0
+        binding = kept * binding + (1 - kept) * sharing(trail.judged(z))
         if trail.hit(z):
             boldness, misses = min(1.0, BOLDER * boldness), 0
             nearest = min(nearest, (x, gradient), key=lambda hit: length(hit[0] - trail.x0))
@@ -146,3 +151,8 @@ def _summed(values: Tensor, weights: Tensor) -> Tensor:
 def worst(values: Tensor) -> Tensor:
     """The worst violation, smoothed: constraints that are about as bad share its gradient."""
     return torch.logsumexp(-values / TEMPERATURE, 0)
+
+
+def sharing(values: Tensor) -> float:
+    """How many constraints share the gradient of ``worst``: their effective number, 1 of one, m of m that are level."""
+    return 1 / float(torch.softmax(-values / TEMPERATURE, 0).square().sum())
