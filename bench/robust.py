@@ -1,4 +1,4 @@
-"""What adversarial training buys: python -m bench.robust --data DIR [--rivals FOLDER] [--quick] [--json FILE]
+"""What adversarial training buys: python -m bench.robust --data DIR [--others FOLDER] [--quick] [--json FILE]
 
 Each model of the zoo on whose weights a robust one was begun, against that, and against those of the same beginnings in
 ``--others``, which do not ship (``python -m models.train NAME --data DIR --out FOLDER`` makes them).
