@@ -449,8 +449,21 @@ def against_pgd(recipe: Recipe) -> Recipe:
     return replace(recipe, spec=replace(recipe.spec, name=f"{recipe.spec.name}-pgd"), adversary=pgd)
 
 
+def at_radius(recipe: Recipe, eps: float) -> Recipe:
+    """A recipe whose adversary goes so far."""
+    assert isinstance(recipe.adversary, JmaStep | ProjectedGradients)
+    spec = replace(recipe.spec, name=f"{recipe.spec.name}-{eps:g}")
+    return replace(recipe, spec=spec, adversary=replace(recipe.adversary, eps=eps))
+
+
+TRIED = (0.125, 0.5)
+"""Radii at which both sides of CIFAR-10's were trained, to choose one."""
 UNSHIPPED = {
     recipe.spec.name: recipe
-    for recipe in (against_pgd(GTSRB_ROBUST_RECIPE), CIFAR10_ROBUST_RECIPE, against_pgd(CIFAR10_ROBUST_RECIPE))
+    for recipe in (
+        *(against_pgd(GTSRB_ROBUST_RECIPE), CIFAR10_ROBUST_RECIPE, against_pgd(CIFAR10_ROBUST_RECIPE)),
+        *(at_radius(CIFAR10_ROBUST_RECIPE, eps) for eps in TRIED),
+        *(at_radius(against_pgd(CIFAR10_ROBUST_RECIPE), eps) for eps in TRIED),
+    )
 }
 """Recipes whose weights do not ship: for comparison, by ``bench.robust``."""
