@@ -33,6 +33,11 @@ class Adversary(Protocol):
     """Alters a batch."""
 
     @property
+    def eps(self) -> float:
+        """How far an image is moved at most."""
+        ...
+
+    @property
     def passes(self) -> Passes:
         """What it costs."""
         ...

@@ -1,4 +1,7 @@
-"""Judge models of the zoo on their test pictures: ``python -m models.evaluate NAME --data DIR``, or ``--all``."""
+"""Judge models of the zoo on their test pictures: ``python -m models.evaluate NAME --data DIR``, or ``--all``.
+
+Every figure is printed with that of the model's card in parentheses, and at the end which of them differ.
+"""
 
 from __future__ import annotations
 
@@ -84,19 +87,46 @@ def average_precision(z: NDArray[np.float32], targets: NDArray[Any]) -> float:
     return float(average_precision_score(present, z[known])) if present.any() else math.nan
 
 
-def report(task: Task, found: Mapping[str, Any]) -> bool:
-    """Print a model's scores, and what they must reach; returns whether they do."""
+def report(task: Task, found: Mapping[str, Any], card: Mapping[str, Any] | None = None) -> bool:
+    """Print a model's scores, with those of a card beside them, and what they must reach; returns whether they do."""
     print(f"\n{task.spec.name}: {task.spec.title}")
+    stated = flat(card or {})
     for name, score in found.items():
         if isinstance(score, float):
             goal = f"   at least {task.goals[name]}" if name in task.goals else ""
-            print(f"  {name:36} {score:.4f}{goal}")
+            print(f"  {name:36} {_beside(score, stated.get((name,)))}{goal}")
             continue
         print(f"  {name}")
         for label, figures in score.items():
-            cells = (f"{key} {value:{'.3f' if isinstance(value, float) else ''}}" for key, value in figures.items())
+            cells = (f"{key} {_beside(value, stated.get((name, label, key)))}" for key, value in figures.items())
             print(f"    {label:34} {'   '.join(cells)}")
+    if card:
+        print(f"  {_compared(flat(rounded(found)), stated)}")
     return all(found[name] >= goal for name, goal in task.goals.items())
+
+
+def rounded(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Scores to four places, as a card states them."""
+    return {name: rounded(value) if isinstance(value, Mapping) else round(value, 4) for name, value in found.items()}
+
+
+def flat(found: Mapping[str, Any], *above: str) -> dict[tuple[str, ...], float]:
+    """Every figure by the names that lead to it."""
+    figures: dict[tuple[str, ...], float] = {}
+    for name, value in found.items():
+        figures |= flat(value, *above, name) if isinstance(value, Mapping) else {(*above, name): value}
+    return figures
+
+
+def _beside(value: float, stated: float | None) -> str:
+    here, there = (f"{each:.4f}" if isinstance(each, float) else f"{each}" for each in (value, stated))
+    return here if stated is None else f"{here} ({there})"
+
+
+def _compared(found: Mapping[tuple[str, ...], float], stated: Mapping[tuple[str, ...], float]) -> str:
+    """Whether the figures are those of a card, in a sentence."""
+    differ = [", ".join(path) for path in {**found, **stated} if found.get(path) != stated.get(path)]
+    return f"Not as on its card: {'; '.join(differ)}." if differ else f"All {len(found)} figures are those of its card."
 
 
 def main() -> int:
@@ -104,14 +134,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Judge models of the zoo on their test pictures.")
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("name", nargs="?", choices=list(TASKS), help="one model")
-    which.add_argument("--all", action="store_true", help="every model that was trained for the zoo")
+    which.add_argument("--all", action="store_true", help="every model that ships")
     parser.add_argument("--data", type=Path, required=True, help="the folder that holds the image sets")
     parser.add_argument("--device", type=torch.device, default=None, help="cpu, cuda or mps; the best there is")
     args = parser.parse_args()
     reached = []
-    for recipe in TASKS.values() if args.all else [TASKS[args.name]]:
-        model = load(MODELS[recipe.spec.name], args.device or best_device())
-        reached.append(report(recipe, scores(recipe, model, recipe.data(args.data).tests)))
+    for name in MODELS if args.all else [args.name]:
+        if name not in TASKS:
+            print(f"\n{name}: {MODELS[name].title}\n  No test pictures are here, and its card states no figures.")
+            continue
+        task, model = TASKS[name], load(MODELS[name], args.device or best_device())
+        reached.append(report(task, scores(task, model, task.data(args.data).tests), model.spec.scores))
     return 0 if all(reached) else 1
 
 

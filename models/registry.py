@@ -65,7 +65,7 @@ def unavailable(spec: ModelSpec) -> str:
 def _trained() -> list[ModelSpec]:
     """The models that models/train.py made, from their cards."""
     order = (
-        *("scenes", "scenes-mlp", "corel-words", "cifar10-ecoc16"),
+        *("scenes", "scenes-mlp", "corel-words", "cifar10-ecoc16", "cifar10-ecoc16-robust"),
         *("gtsrb-onehot", "gtsrb-onehot-robust", "gtsrb-ecoc32", "mnist-ecoc16"),
     )
     cards = sorted(WEIGHTS.glob("*.toml"), key=lambda card: order.index(card.stem))
@@ -121,6 +121,9 @@ _READINGS = {
         "flowers.jpg": "flowers, petals",
         "rocket.jpg": "sky",
         "statue.jpg": "sky, statue",
+    },
+    "cifar10-ecoc16-robust": {
+        f"{name}.png": name for name in ("airplane", "automobile", "dog", "frog", "ship", "truck")
     },
     "imagenet-onehot": _BY_ALL | {"cat.png": "tiger cat", "mountain.jpg": "lakeside", "rocket.jpg": "missile"},
     "imagenet-lite1": _BY_ALL | {"cat.png": "Egyptian cat", "mountain.jpg": "lakeside"},

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import platform
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -27,7 +26,7 @@ from models.architectures import Classifier
 from models.cards import ModelSpec, as_card
 from models.data import ImageSet, Split
 from models.encodings import MultiLabel
-from models.evaluate import outputs, read, report, scores
+from models.evaluate import outputs, read, report, rounded, scores
 from models.heads import fit_head, linear_head
 from models.loaders import best_device, blank, load, packaged
 from models.recipes import HEADS, RECIPES, TASKS, UNSHIPPED, HeadRecipe, Recipe, Task
@@ -235,11 +234,6 @@ def finish(
     file.with_suffix(".toml").write_text(tomli_w.dumps(as_card(spec)), "utf-8")
     print(f"\nWrote {file} and its card.")
     return spec
-
-
-def rounded(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Scores to four places."""
-    return {name: rounded(value) if isinstance(value, Mapping) else round(value, 4) for name, value in found.items()}
 
 
 def machine(device: torch.device) -> str:

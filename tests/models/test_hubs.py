@@ -26,7 +26,8 @@ from timm.models import PretrainedCfg
 from timm.models._hub import save_for_hf
 from torch import Tensor, nn
 
-from jma_core import Network
+from jma_core import Network, jma, run
+from jma_core.records import FREE
 from models import clip_mlp, downloads, train, zero_shot
 from models.architectures import Classifier
 from models.cards import ModelSpec, read_card
@@ -36,7 +37,8 @@ from models.encodings import Encoding, MultiLabel, OneHot
 from models.hubs import HUBS, describe, pretrained, unavailable, weights_of
 from models.hubs.naming import distinct, title
 from models.hubs.of_torchvision import Present
-from models.loaders import load
+from models.loaders import encoding_of, load, to_tensor
+from models.registry import ASSETS
 
 PHOTO = next((Path(__file__).parents[2] / "assets" / "samples").rglob("rocket.jpg"))
 WORDS = ("a rocket", "clouds", "three cats")
@@ -274,16 +276,19 @@ def tiny_siglip(monkeypatch: pytest.MonkeyPatch) -> open_clip.CustomTextCLIP:
     return model
 
 
-def test_a_siglips_logits_are_those_of_its_pairs(tiny_siglip: open_clip.CustomTextCLIP, place: Place) -> None:
+def test_a_siglips_logits_are_those_of_its_pairs_with_cocos_words(
+    tiny_siglip: open_clip.CustomTextCLIP, place: Place
+) -> None:
+    words = (ASSETS / "labels/coco80.txt").read_text("utf-8").splitlines()
     place("open_clip:tiny-sl/random", tiny_siglip)
-    spec = describe("open_clip:tiny-sl/random", labels=WORDS)
+    spec = describe("open_clip:tiny-sl/random", labels=words)
     network = pretrained(spec).eval()
-    texts = open_clip.tokenize([f"a photo of {word}" for word in WORDS], context_length=64)
+    texts = open_clip.tokenize([f"a photo of {word}" for word in words], context_length=64)
     with torch.no_grad():
         expected, _ = tiny_siglip.get_logits(seen(spec), texts)
         torch.testing.assert_close(network(seen(spec)), expected, rtol=1e-4, atol=1e-4)
     assert float(expected.max() - expected.min()) > 0.1
-    assert spec.encoding == MultiLabel(WORDS)  # above 0: a pair more likely than not, by the sigmoid
+    assert spec.encoding == MultiLabel(tuple(words))  # above 0: a pair more likely than not, by the sigmoid
     assert "are more likely a pair than not" in spec.summary
     assert spec.preprocessing.squash
     assert {name.partition(".")[0] for name, _ in network.named_parameters()} == {"visual"}
@@ -388,6 +393,28 @@ def test_a_tagger_computes_what_those_of_its_kind_compute(thresholds: bool, tagg
     np.testing.assert_array_equal(spec.encoding.decode(z), 1 / (1 + np.exp(-z)) > np.array(p, np.float32))
     assert spec.summary.startswith("A tagger (3 general, 1 rating, 1 character): a tag is present above")
     check_derivatives(network, spec)
+
+
+def test_a_chosen_part_of_a_taggers_labels_is_attacked_and_its_own_library_sees_it(tagger: Tagger) -> None:
+    """The tag nearest to its threshold is flipped, the farthest held, the others float."""
+    reference = tagger()
+    spec = describe("hf-hub:me/trees")
+    network = Classifier(pretrained(spec), spec.mean, spec.std).eval().requires_grad_(False)
+    image = to_tensor(spec.preprocessing(Image.open(PHOTO).convert("RGB")))
+    with torch.no_grad():
+        away = network(image[None])[0].numpy() - spec.encoding.thresholds
+    flipped, *_, held = np.abs(away).argsort()
+    target = np.full(len(TAGS), FREE)
+    target[flipped], target[held] = away[flipped] <= 0, away[held] > 0
+    result = run(jma(network, image, encoding_of(spec), target.tolist()))
+    assert result.success
+    assert len(result.steps[0].values) == 2
+    assert 0 < result.distortion.l2 < 5
+    mean, std = (torch.tensor(each).view(3, 1, 1) for each in (spec.mean, spec.std))
+    with torch.no_grad():
+        z = reference(((torch.from_numpy(result.image) - mean) / std)[None, [2, 1, 0]])[0].numpy()
+    moved = (2 * target - 1) * (z - spec.encoding.thresholds)
+    assert moved[[flipped, held]].min() > -1e-3  # an attack ends on the border
 
 
 def test_a_taggers_labels_and_encoding_may_be_given(tagger: Tagger) -> None:

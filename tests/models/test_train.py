@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -18,12 +19,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from jma_core.codes import hadamard_codebook
+from models import evaluate
 from models.adversaries import Passes, ProjectedGradients
 from models.architectures import Classifier
 from models.cards import ModelSpec, read_card
 from models.data import ImageSet, Pictures, Split
 from models.encodings import ECOC, MultiLabel, OneHot
-from models.evaluate import read, report, scores
+from models.evaluate import read, report, rounded, scores
 from models.heads import linear_head
 from models.loaders import blank, load, to_tensor
 from models.photos import Preprocessing
@@ -38,7 +40,7 @@ from models.registry import (
     packaged_weights,
     unavailable,
 )
-from models.train import FEW, finish, fit, fit_on_body, rounded, settle, start, thresholds
+from models.train import FEW, finish, fit, fit_on_body, settle, start, thresholds
 
 CPU = torch.device("cpu")
 COLOURS = np.array([[200, 40, 40], [40, 200, 40], [40, 40, 200], [128, 128, 128]])
@@ -582,6 +584,30 @@ def test_a_report_says_whether_every_goal_is_reached(capsys: pytest.CaptureFixtu
     printed = capsys.readouterr().out
     for words in ("toy-code: Toy", "0.9100", "at least 0.9", "red", "0.500", "pictures 4"):
         assert words in printed
+
+
+def test_the_command_sets_each_figure_beside_that_of_the_card_and_names_those_that_differ(
+    finished: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, _, _, spec, _ = finished
+    monkeypatch.setattr(sys, "argv", ["evaluate", "--all", "--data", ".", "--device", "cpu"])
+    monkeypatch.setattr(evaluate, "TASKS", {spec.name: replace(recipe, goals={})})
+
+    def printed(card: ModelSpec) -> list[str]:
+        monkeypatch.setattr(evaluate, "MODELS", {each.name: each for each in (IMAGENET, card)})
+        assert evaluate.main() == 0
+        return capsys.readouterr().out.strip().splitlines()
+
+    name, score = next((name, score) for name, score in spec.scores.items() if isinstance(score, float))
+    tables = [table for table in spec.scores.values() if isinstance(table, dict)]
+    count = len(spec.scores) - len(tables) + sum(len(figures) for table in tables for figures in table.values())
+    lines = printed(spec)
+    assert lines[1] == "  No test pictures are here, and its card states no figures."
+    assert f"  {name:36} {score:.4f} ({score:.4f})" in lines
+    assert lines[-1] == f"  All {count} figures are those of its card."
+    lines = printed(replace(spec, scores={**spec.scores, name: score - 0.0001}))
+    assert f"  {name:36} {score:.4f} ({score - 0.0001:.4f})" in lines
+    assert lines[-1] == f"  Not as on its card: {name}."
 
 
 def test_scores_are_rounded_to_four_places_at_any_depth() -> None:

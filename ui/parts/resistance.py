@@ -75,8 +75,11 @@ def heads() -> Request | Choice:
 
 
 def defence() -> Request | Choice:
-    """How far an attack has to go against a network, and against its twin that was trained on attacked pictures."""
-    spec, twin = twins()[0]
+    """How far an attack has to go against a network, and against its twin that was trained on attacked pictures.
+
+    Of several such twins it is the one that reads most pictures rightly.
+    """
+    spec, twin = max(twins(), key=lambda pair: pair[1].scores.get("accuracy", 0.0))
     text, picture = halves()
     with text:
         st.markdown(

@@ -124,7 +124,7 @@ def test_every_step_is_taken_with_the_network_that_was_asked_for(
     assert counted
 
 
-LIKE_ANOTHER = ("scenes-mlp", "corel-words", "imagenet-lite1", "imagenet-lite2")
+LIKE_ANOTHER = ("scenes-mlp", "corel-words", "cifar10-ecoc16-robust", "imagenet-lite1", "imagenet-lite2")
 OTHERS = [pytest.param(name, marks=[pytest.mark.slow] * (name in LIKE_ANOTHER)) for name in MODELS if name != DEFAULT]
 
 
