@@ -31,8 +31,8 @@ from lab.sweep.statistics import share_interval
 from models.loaders import load
 from models.registry import MODELS
 
-HEADS = {"scenes": "#e07b00", "scenes-mlp": "#555b66"}
-"""Models and their colours."""
+HEADS = {"scenes": ("#e07b00", 6), "scenes-mlp": ("#555b66", -12)}
+"""Models, their colours, and so far above its point stands a number of photos."""
 STEP, ITERATIONS = 0.5, 200
 
 Attacks = dict[str, dict[str, list[dict[str, Any]]]]
@@ -110,13 +110,15 @@ def draw(attacks: Attacks, picture: Path) -> None:
     for name, cells in attacks.items():
         counts = sorted(map(int, cells))
         found = [cells[str(count)] for count in counts]
-        hits, low, high = zip(*map(success, found), strict=True)
+        (color, above), (hits, low, high) = HEADS[name], zip(*map(success, found), strict=True)
         shares = [each / len(cell) for each, cell in zip(hits, found, strict=True)]
-        share.fill_between(counts, low, high, color=HEADS[name], alpha=0.15)
-        share.plot(counts, shares, color=HEADS[name], marker="o", label=name)
-        distance.plot(counts, [middle(cell, "l2") for cell in found], color=HEADS[name], marker="o")
+        share.fill_between(counts, low, high, color=color, alpha=0.15)
+        share.plot(counts, shares, color=color, marker="o", label=name)
+        distance.plot(counts, [middle(cell, "l2") for cell in found], color=color, marker="o")
         for count, height, cell in zip(counts, shares, found, strict=True):
-            share.annotate(f"{len(cell)}", (count, height), (0, 6), textcoords="offset points", ha="center", fontsize=7)
+            share.annotate(
+                f"{len(cell)}", (count, height), (0, above), textcoords="offset points", ha="center", fontsize=7
+            )
     share.set(xlabel="labels flipped, of 24", ylabel="success, 95 % interval, photos", ylim=(-0.03, 1.1))
     distance.set(xlabel="labels flipped, of 24", ylabel="median L2 of the successes", ylim=(0, None))
     share.legend(frameon=False)
