@@ -194,7 +194,7 @@ def test_bars_states_and_what_pictures_say_follow_each_update(player: Player) ->
         re.compile(f"Perturbation: × .*, after update 1 of {UPDATES}"),
     ):
         expect(player.page.get_by_role("img", name=alt)).to_be_visible()
-    picture = player.page.get_by_role("figure").filter(has_text="Original:").locator("canvas")
+    picture = player.page.get_by_role("figure").filter(has_text="Original:").get_by_role("img")
     expect(picture).to_have_css("image-rendering", "pixelated")
     box = picture.bounding_box()
     assert box is not None
@@ -349,7 +349,8 @@ def test_who_zooms_into_a_large_picture_gets_its_own_pixels(open_player: Callabl
     sizes: list[int] = []
     player = open_player("/?side=640", prepare=receiving(sizes))
     stage, value = player.page.get_by_role("region", name="Pictures"), player.page.locator(".value")
-    reduced, canvases = player.page.get_by_text("Shown here at 320 × 320 pixels"), stage.locator("canvas")
+    reduced = player.page.get_by_text("Shown here at 320 × 320 pixels")
+    canvases = stage.get_by_role("img", include_hidden=True)
     expect(reduced).to_contain_text("the attack works on 640 × 640. Zoom in to see those")
     player.page.wait_for_timeout(1000)
     sizes.clear()

@@ -126,6 +126,13 @@ class Lens {
     this.place();
   }
 
+  // Move what is seen, if a place in the picture, from 0 to 1, is not in it.
+  reveal(u, v) {
+    const { k, x, y } = this.view;
+    const [across, down] = [x + k * u, y + k * v];
+    if (Math.min(across, down) < 0 || Math.max(across, down) > 1) this.pan(0.5 - across, 0.5 - down);
+  }
+
   place() {
     const { view } = this;
     view.x = Math.max(1 - view.k, Math.min(0, view.x));

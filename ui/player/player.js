@@ -26,6 +26,7 @@ export default function mount({ data: [data], parentElement, setStateValue, setT
   players.set(parentElement, player);
   latest = player;
   player.tell = () => setStateValue("at", { id: data.id, update: player.follows ? null : player.update, near: player.lens.near });
+  player.brush.tell = (text, stroke) => setStateValue("painted", { text, stroke });
   player.ask = (missing) => setTriggerValue("missing", missing);
   player.receive(data);
   return () => player.pause();
@@ -60,7 +61,9 @@ class Player {
     this.stage = this.find(".stage");
     this.pictures = this.panes();
     this.lens = new Lens(this.stage, this.find(".zoom"), () => this.look());
-    this.lens.taken = (from) => this.stage.dataset.view === "wipe" && Boolean(from.closest(".attacked .pane"));
+    this.brush = new Brush(this.find(".brush"), this.find(".original .pane"), this.lens, () => this.view("side"));
+    this.lens.taken = (from) =>
+      Boolean(from.closest(".painted")) || (this.stage.dataset.view === "wipe" && Boolean(from.closest(".attacked .pane")));
     this.ink = new Ink(this.find(".tools"), () => this.draw());
     this.scrub = this.find(".scrub");
     this.patience = PATIENCE;
@@ -97,6 +100,7 @@ class Player {
   // --- what comes from the server
 
   receive(data) {
+    this.brush.receive(data.brush);
     keep(data.parcels);
     const close = data.close ? [data.close.original, data.close.moment] : [];
     this.needed = [data.labels, data.original, ...close, ...data.film.map((moment) => moment.parcel)];
@@ -310,6 +314,7 @@ class Player {
   view(name) {
     this.find(`[value=${name}]`).checked = true;
     this.stage.dataset.view = name;
+    if (name !== "side" && this.brush.tool) this.brush.pick("");
     clearInterval(this.flickering);
     this.flip(false);
     if (name === "flicker") this.flickering = setInterval(() => this.flip(), FLICKER);

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from secrets import token_hex
@@ -24,6 +25,7 @@ from lab.pictures import signed_change
 from lab.report.report import Player
 from lab.runs.attack_run import AttackRun
 from models.encodings import Encoding, Prediction, Target
+from ui.brush.brush import BRUSH, offered, take
 from ui.pixels.pixels import COLOURS, PICTURES, change, pictured, reduced, reduction
 from ui.player.moments import Moment, best_update, moments_of
 from ui.shell.component import component, sources
@@ -53,7 +55,7 @@ ZOOM = " Zoom in to see those, and to read their values."
 KEY = "player"
 
 
-_component = component("jma_player", Path(__file__), PICTURES)
+_component = component("jma_player", Path(__file__), PICTURES, BRUSH)
 
 
 class Film:
@@ -142,12 +144,23 @@ class Film:
 _films: WeakKeyDictionary[AttackRun, Film] = WeakKeyDictionary()
 
 
-def play(encoding: Encoding, target: Target, run: AttackRun | None, moments: list[Moment], best: int) -> Moment:
-    """Put the player on the page. Gives the moment at which it rests, for what else the page shows of it."""
+def play(
+    encoding: Encoding,
+    target: Target,
+    run: AttackRun | None,
+    moments: list[Moment],
+    best: int,
+    painted: str | None = None,
+) -> Moment:
+    """Put the player on the page. Gives the moment at which it rests, for what else the page shows of it.
+
+    The part that is ``painted`` of the original, "" if none is, may be painted anew unless that is None.
+    """
     film = _films.setdefault(run, Film()) if run else Film()
     busy, ended = bool(run and run.busy), bool(run and run.ended)
     data, parcels = film.data(encoding, target, moments, best, live=busy, ended=ended)
-    at = st.session_state.get(KEY, {}).get("at") or {}
+    told = st.session_state.get(KEY, {})
+    at = told.get("at") or {}
     if at.get("id") == data["id"] and at["update"] in {moment["update"] for moment in data["film"]}:
         data["shown"] = at["update"]
     moment = next(moment for moment in moments if moment.update == data["shown"])
@@ -159,8 +172,11 @@ def play(encoding: Encoding, target: Target, run: AttackRun | None, moments: lis
     sent = session().sent
     data["parcels"] = {digest: parcel for digest, parcel in parcels.items() if digest not in sent}
     sent.update(parcels)
+    if painted is not None:
+        data["brush"] = offered(painted, told.get("painted"))
     # In a tuple, as in ui/shell/address.py: elsewhere Streamlit looks for data frames, and first imports pandas for it.
-    _component(key=KEY, data=(data,), on_at_change=_nothing, on_missing_change=_send_again)
+    stroke = partial(take, KEY)
+    _component(key=KEY, data=(data,), on_at_change=_nothing, on_missing_change=_send_again, on_painted_change=stroke)
     return moment
 
 
@@ -170,7 +186,7 @@ def inlined(encoding: Encoding, run: AttackRun) -> Player:
     assert result is not None
     every = moments_of(run, result.original, Prediction(result.logits_before, result.decoded_before))
     data, parcels = Film().data(encoding, run.request.target, every, best_update(run, every), live=False, ended=True)
-    return Player(*sources(Path(__file__), PICTURES), json.dumps(data | {"parcels": parcels}, allow_nan=False))
+    return Player(*sources(Path(__file__), PICTURES, BRUSH), json.dumps(data | {"parcels": parcels}, allow_nan=False))
 
 
 def _nothing() -> None:
