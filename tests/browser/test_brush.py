@@ -28,7 +28,7 @@ def test_what_is_painted_is_in_the_address_and_comes_back(open_lab: Callable[...
     opener.click()
     brush.get_by_role("button", name="Rectangle").click()
     expect(page.get_by_role("radio", name="Side by side")).to_be_checked()
-    expect(said).to_have_text("Nothing is painted: the whole photo may change.")
+    expect(said).to_have_text("All of the photo may change.")
     board = page.get_by_role("application", name="Original, to paint on")
 
     def expect_painted(part: str) -> None:

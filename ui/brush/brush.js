@@ -189,7 +189,7 @@ class Brush {
     const [first, last] = this.tool === "rectangle" ? [this.at, this.at] : this.under(this.at);
     const [left, top, wide] = [first.x, first.y, last.x - first.x + 1].map((cells) => cells / this.side);
     for (const [name, value] of Object.entries({ left, top, wide })) this.cursor.style.setProperty(`--${name}`, value);
-    const nothing = this.tool ? "Nothing is painted: the whole photo may change." : "";
+    const nothing = this.tool ? "All of the photo may change." : "";
     this.find(".said").textContent = share ? `${(100 * share).toFixed(1)}% of the photo may change.` : nothing;
     this.find("[data-do=undo]").disabled = !this.past.length;
     this.find("[data-do=invert]").disabled = !share;
