@@ -22,6 +22,7 @@ from lab.runs.pool import models
 from lab.story import story
 from models.cards import ModelSpec
 from models.encodings import Encoding, Prediction, Target
+from ui.brush.brush import painted
 from ui.parts import downloads
 from ui.parts.aftermath import does_it_hold
 from ui.parts.controls import choose_canvas, choose_settings, choose_target, describe_change
@@ -69,7 +70,7 @@ def laboratory(
 ) -> None:
     """The attack that answers the request: its controls, its pictures, its numbers. ``own``: the user's own photo."""
     run = runs().get(request)
-    if (running() is not None) != polling:
+    if (running() is not None) != polling or painted() != request.canvas.painted:
         st.rerun()
     now = spec.encoding.answering(now, request.target)
     nothing_to_do, pull = spec.encoding.meets(now, request.target), None
@@ -78,7 +79,7 @@ def laboratory(
     if not (run and run.steps) and not nothing_to_do and models().ready(request.model):
         pull = gradient(replace(request, settings=Settings()), picture)
     every = moments.moments_of(run, picture.transpose(2, 0, 1) / 255, now, pull)
-    moment = play(spec.encoding, request.target, run, every, moments.best_update(run, every))
+    moment = play(spec.encoding, request.target, run, every, moments.best_update(run, every), request.canvas.painted)
     st.subheader(measured(run, moment))
     moments.metrics(every[0], moment)
     moments.frequencies(every[0], moment)

@@ -19,18 +19,18 @@ CLASSES, UPDATES, BEFORE, WANTED = 1000, 30, 1, 2
 HOSTILE = "<img src=x onerror=document.title='hacked'>"
 
 
-def images() -> tuple[np.ndarray, np.ndarray]:
+def images(side: int = 32) -> tuple[np.ndarray, np.ndarray]:
     """The original, of 8 bits, and what is added to it until the last update; clipped where it leaves [0, 1]."""
     random = np.random.default_rng(1)
-    image = random.integers(0, 256, (3, 32, 32)) / np.float32(255)
+    image = random.integers(0, 256, (3, side, side)) / np.float32(255)
     return image, random.normal(0, 0.05, image.shape).astype(np.float32)
 
 
 @st.cache_resource
-def made() -> tuple[AttackRun, list[Moment]]:
+def made(side: int) -> tuple[AttackRun, list[Moment]]:
     random = np.random.default_rng(0)
     request, result = unpack((ASSETS / "example.npz").read_bytes())
-    image, change = images()
+    image, change = images(side)
     start, end = random.normal(0, 1, (2, CLASSES))
     start[[BEFORE, WANTED]], end[[BEFORE, WANTED]] = (9, 7), (8, 9)
     moments = []
@@ -48,7 +48,7 @@ def main() -> None:
     st.set_page_config(layout="wide")
     st.title("Player")
     labels = (HOSTILE, *(f"class {i}" for i in range(1, CLASSES)))
-    run, moments = made()
+    run, moments = made(int(st.query_params.get("side", 32)))
     moment = play(OneHot(labels), WANTED, run, moments, UPDATES)
     st.session_state["drawn"] = st.session_state.get("drawn", 0) + 1
     st.text(f"Server: update {moment.update}, drawn {st.session_state['drawn']} times.")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.xdist_group("player")  # its server is started once
 MEGABYTE = 1_000_000
+TRANSFORMS = "all => [...new Set(all.map(each => getComputedStyle(each).transform))]"
 KEY_HELD_DOWN = """slider => {
     for (let i = 0; i < 10; i++) slider.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowLeft", bubbles: true }))
 }"""
@@ -37,7 +38,7 @@ def player_server(browser: Browser, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture
 def open_player(player_server: str, visit: Callable[..., Visit]) -> Callable[..., Player]:
-    return lambda **options: Player(visit("/", host=player_server, **options).page)
+    return lambda path="/", **options: Player(visit(path, host=player_server, **options).page)
 
 
 @pytest.fixture
@@ -193,7 +194,7 @@ def test_bars_states_and_what_pictures_say_follow_each_update(player: Player) ->
         re.compile(f"Perturbation: × .*, after update 1 of {UPDATES}"),
     ):
         expect(player.page.get_by_role("img", name=alt)).to_be_visible()
-    picture = player.page.get_by_role("figure").filter(has_text="Original:").locator("canvas")
+    picture = player.page.get_by_role("figure").filter(has_text="Original:").get_by_role("img")
     expect(picture).to_have_css("image-rendering", "pixelated")
     box = picture.bounding_box()
     assert box is not None
@@ -300,7 +301,6 @@ def test_the_player_fits_in_every_width_and_scheme(player: Player) -> None:
 def test_pixels_are_zoomed_moved_and_read_in_all_pictures_by_keyboard_and_mouse(player: Player) -> None:
     page, stage = player.page, player.page.get_by_role("region", name="Pictures")
     value = page.locator(".value")
-    transforms = "all => [...new Set(all.map(each => getComputedStyle(each).transform))]"
 
     stage.focus()
     stage.press("ArrowLeft")
@@ -309,7 +309,7 @@ def test_pixels_are_zoomed_moved_and_read_in_all_pictures_by_keyboard_and_mouse(
     stage.focus()
     for _ in range(3):
         stage.press("+")
-    (transform,) = stage.locator(".pane > .layer").evaluate_all(transforms)
+    (transform,) = stage.locator(".pane > .layer").evaluate_all(TRANSFORMS)
     assert transform.startswith("matrix(5.33333, 0, 0, 5.33333, ")  # to 6 of 32 pixels
     stage.press("ArrowLeft")
     expect(value).to_contain_text("Pixel (15, 16)")
@@ -342,7 +342,35 @@ def test_pixels_are_zoomed_moved_and_read_in_all_pictures_by_keyboard_and_mouse(
     player.slider.press("ArrowLeft")
     expect(stage).to_contain_text("Perturbation: × 1,")  # one gain over all updates
     stage.press("0")
-    assert stage.locator(".pane > .layer").evaluate_all(transforms) == ["matrix(1, 0, 0, 1, 0, 0)"]
+    assert stage.locator(".pane > .layer").evaluate_all(TRANSFORMS) == ["matrix(1, 0, 0, 1, 0, 0)"]
+
+
+def test_who_zooms_into_a_large_picture_gets_its_own_pixels(open_player: Callable[..., Player]) -> None:
+    sizes: list[int] = []
+    player = open_player("/?side=640", prepare=receiving(sizes))
+    stage, value = player.page.get_by_role("region", name="Pictures"), player.page.locator(".value")
+    reduced = player.page.get_by_text("Shown here at 320 × 320 pixels")
+    canvases = stage.get_by_role("img", include_hidden=True)
+    expect(reduced).to_contain_text("the attack works on 640 × 640. Zoom in to see those")
+    player.page.wait_for_timeout(1000)
+    sizes.clear()
+    stage.focus()
+    stage.press("+")
+    expect(reduced).to_have_count(0)
+    assert canvases.evaluate_all("all => all.map(each => each.width)") == 4 * [640]
+    assert sum(sizes) > MEGABYTE
+    stage.press("ArrowRight")
+    expect(value).to_contain_text("Pixel (360, 320)")
+    image, change = images(640)
+    attacked = np.clip(image + change, 0, 1)
+    told = [float(each.replace("−", "-")) for each in re.findall(r"[−+]?\d+(?:\.\d+)?", value.inner_text())]
+    assert told[4:7] == (image[:, 320, 360] * 255).round().tolist()
+    np.testing.assert_allclose(told[7:10], attacked[:, 320, 360] * 255, rtol=0, atol=told[13] + 0.06)
+    player.slider.press("ArrowLeft")  # another update comes at its own size too, the original not again
+    expect(reduced).to_have_count(1)
+    expect(reduced).to_have_count(0)
+    (transform,) = stage.locator(".pane > .layer").evaluate_all(TRANSFORMS)
+    assert transform.startswith("matrix(2, 0, 0, 2, ")
 
 
 def receiving(sizes: list[int]) -> Callable[[Page], None]:

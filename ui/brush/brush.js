@@ -1,72 +1,69 @@
-// A picture on which one paints where it may change. brush.py says what it is sent, and what it tells.
+// Painting where a picture may change, on a pane of a lens. brush.py says what it is sent, and what it tells; it goes after pixels.js.
 
 const VEIL = [255, 255, 255, 176]; // over what may not change
-const KEPT = 50; // strokes that can be undone
+const STROKES = 50; // that can be undone
 const LEAP = 8; // cells that an arrow key with Shift moves
-
-const brushes = new WeakMap(); // by the element that holds them
-
-export default function mount({ data: [data], parentElement, setStateValue }) {
-  const brush = brushes.get(parentElement) ?? new Brush(parentElement);
-  brushes.set(parentElement, brush);
-  brush.tell = (text, stroke) => setStateValue("painted", { text, stroke });
-  brush.receive(data);
-}
+const BOARD = { tabindex: 0, role: "application", "aria-label": "Original, to paint on" }; // what a pane is meanwhile
 
 class Brush {
-  constructor(root) {
-    this.find = (selector) => root.querySelector(selector);
-    this.board = this.find(".board");
+  constructor(row, pane, lens, picked) {
+    Object.assign(this, { row, pane, lens, picked });
+    this.find = (selector) => row.querySelector(selector);
+    [this.veil, this.cursor] = [make("canvas", "veil"), make("div", "cursor")];
+    pane.querySelector(".layer").append(this.veil);
+    pane.append(this.cursor);
+    this.tool = ""; // none
     this.stroke = 0; // how many have been told
     this.past = [];
     this.at = null; // the cell under the brush
     this.corner = null; // of the rectangle that is being drawn
     this.before = null; // the cells before the stroke that is being made
-    this.board.addEventListener("pointerdown", (event) => this.down(event));
-    this.board.addEventListener("pointermove", (event) => this.move(event));
-    for (const type of ["pointerup", "pointercancel"]) this.board.addEventListener(type, () => this.up());
-    this.board.addEventListener("keydown", (event) => this.key(event));
-    root.querySelector(".brush").addEventListener("click", (event) => this.act(event.target.dataset));
-    root.querySelectorAll("input").forEach((input) => input.addEventListener("input", () => this.draw()));
+    pane.addEventListener("pointerdown", (event) => this.down(event));
+    pane.addEventListener("pointermove", (event) => this.move(event));
+    for (const type of ["pointerup", "pointercancel"]) pane.addEventListener(type, () => this.up());
+    pane.addEventListener("dblclick", (event) => this.tool && event.stopPropagation());
+    pane.addEventListener("keydown", (event) => this.tool && this.key(event));
+    row.addEventListener("click", (event) => this.act(event.target.dataset));
+    this.find("input").addEventListener("input", () => this.draw());
   }
 
+  // Take what the page says is painted, unless it says what it said before, or speaks of an earlier stroke.
   receive(data) {
-    this.presets = data.presets;
-    if (this.side !== data.cells) {
-      this.side = data.cells;
-      this.find(".veil").width = this.find(".veil").height = this.side;
-      this.at = { x: this.side >> 1, y: this.side >> 1 };
-      this.find(".presets").replaceChildren(
-        ...Object.keys(data.presets).map((preset) => {
-          const button = Object.assign(make("button"), { type: "button", textContent: preset });
-          button.dataset.preset = preset;
-          return button;
-        }),
-      );
-    }
-    const image = this.find("img");
-    if (image.src !== data.url) image.src = data.url;
-    image.style.aspectRatio = data.size.join(" / ");
-    if (this.before || (data.stroke !== null && data.stroke < this.stroke)) return; // of an earlier stroke
+    this.row.hidden = !data;
+    if (!data || this.heard === data.text || this.before) return;
+    this.heard = data.text;
+    if (data.stroke !== null && data.stroke < this.stroke) return;
     if (data.stroke === null) this.past = [];
-    this.cells = unpacked(data.painted);
+    this.side = data.cells;
+    this.at ??= { x: this.side >> 1, y: this.side >> 1 };
+    this.cells = unpacked(data.text);
+    this.draw();
+  }
+
+  // Take a tool into the hand, or put it away.
+  pick(tool) {
+    if (this.before) this.cancel();
+    this.tool = tool;
+    this.row.classList.toggle("used", Boolean(tool));
+    this.pane.classList.toggle("painted", Boolean(tool));
+    for (const [name, value] of Object.entries(BOARD)) tool ? this.pane.setAttribute(name, value) : this.pane.removeAttribute(name);
+    this.row.querySelectorAll("[data-tool]").forEach((each) => each.setAttribute("aria-pressed", each.dataset.tool === tool));
+    this.find("[data-do=open]").setAttribute("aria-expanded", Boolean(tool));
+    if (tool) this.picked();
     this.draw();
   }
 
   // --- strokes
 
-  get tool() {
-    return this.find("[name=tool]:checked").value;
-  }
-
   down(event) {
-    if (event.button) return;
-    this.board.setPointerCapture(event.pointerId);
+    if (!event.isPrimary && this.before) this.cancel(); // a second finger zooms
+    if (!this.tool || !event.isPrimary || event.button) return;
+    this.pane.setPointerCapture(event.pointerId);
     this.begin(this.cell(event));
   }
 
   move(event) {
-    this.go(this.cell(event));
+    if (this.tool && event.isPrimary) this.go(this.cell(event));
   }
 
   up() {
@@ -119,20 +116,27 @@ class Brush {
   finish() {
     const before = this.before;
     this.before = this.corner = null;
-    this.set(this.cells, before);
+    if (packed(this.cells) !== packed(before)) this.set(this.cells, before);
+  }
+
+  cancel() {
+    this.cells = this.before;
+    this.before = this.corner = null;
+    this.draw();
   }
 
   // Take what has been painted, and tell it.
   set(cells, before = this.cells) {
-    if (before !== cells) this.past = [...this.past, before].slice(-KEPT);
+    if (before !== cells) this.past = [...this.past, before].slice(-STROKES);
     this.cells = cells;
     this.stroke++;
     this.draw();
     this.tell(packed(cells), this.stroke);
   }
 
-  act({ do: action, preset }) {
-    if (preset) this.set(unpacked(this.presets[preset]));
+  act({ do: action, tool }) {
+    if (tool) this.pick(tool);
+    if (action === "open") this.pick(this.tool ? "" : "brush");
     if (action === "clear") this.set(new Uint8Array(this.side ** 2));
     if (action === "invert") this.set(this.cells.map((cell) => 1 - cell));
     if (action === "undo" && this.past.length) {
@@ -148,16 +152,17 @@ class Brush {
     if (ways[event.key]) {
       const [x, y] = ways[event.key].map((way, i) => this.inside((i ? this.at.y : this.at.x) + far * way));
       this.go({ x, y });
+      this.lens.reveal((x + 0.5) / this.side, (y + 0.5) / this.side);
     } else if (event.key === " " || event.key === "Enter") {
       if (this.before) this.finish();
       else this.begin(this.at);
       if (this.before && this.tool !== "rectangle") this.finish();
-    } else if (event.key === "Escape" && this.before) {
-      this.cells = this.before;
-      this.before = this.corner = null;
-      this.draw();
+    } else if (event.key === "Escape") {
+      if (this.before) this.cancel();
+      else this.pick("");
     } else return;
     event.preventDefault();
+    event.stopPropagation();
   }
 
   // --- what it looks like
@@ -167,7 +172,7 @@ class Brush {
   }
 
   cell({ clientX, clientY }) {
-    const { left, top, width, height } = this.board.getBoundingClientRect();
+    const { left, top, width, height } = this.veil.getBoundingClientRect();
     const [x, y] = [(clientX - left) / width, (clientY - top) / height];
     return { x: this.inside(Math.floor(x * this.side)), y: this.inside(Math.floor(y * this.side)) };
   }
@@ -177,18 +182,17 @@ class Brush {
   }
 
   draw() {
-    const veil = new ImageData(this.side, this.side);
-    this.cells.forEach((cell, i) => cell || veil.data.set(VEIL, 4 * i));
-    paint(this.find(".veil"), veil);
-    const [first, last] = this.tool === "rectangle" ? [this.at, this.at] : this.under(this.at);
-    const percent = (cells) => `${(100 * cells) / this.side}%`;
-    Object.assign(this.find(".cursor").style, {
-      left: percent(first.x), top: percent(first.y),
-      width: percent(last.x - first.x + 1), height: percent(last.y - first.y + 1),
-    });
     const share = this.cells.reduce((sum, cell) => sum + cell, 0) / this.side ** 2;
-    this.find(".said").textContent = share ? `${(100 * share).toFixed(1)}% of the picture may change.` : "Nothing is painted yet.";
+    const veil = new ImageData(this.side, this.side);
+    if (share) this.cells.forEach((cell, i) => cell || veil.data.set(VEIL, 4 * i)); // if nothing is painted, all may change
+    paint(this.veil, veil);
+    const [first, last] = this.tool === "rectangle" ? [this.at, this.at] : this.under(this.at);
+    const [left, top, wide] = [first.x, first.y, last.x - first.x + 1].map((cells) => cells / this.side);
+    for (const [name, value] of Object.entries({ left, top, wide })) this.cursor.style.setProperty(`--${name}`, value);
+    const nothing = this.tool ? "All of the photo may change." : "";
+    this.find(".said").textContent = share ? `${(100 * share).toFixed(1)}% of the photo may change.` : nothing;
     this.find("[data-do=undo]").disabled = !this.past.length;
+    this.find("[data-do=invert]").disabled = !share;
   }
 }
 

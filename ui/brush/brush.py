@@ -1,62 +1,50 @@
-"""A picture on which one paints where it may change, in the browser.
+"""Painting on a picture of a component where it may change, in the browser.
 
-The server is told when a stroke ends; undoing, erasing and presets are strokes too. It tells the number of the stroke
-that it shows, so that an answer to an earlier one does not set the browser back; none if the part is from elsewhere.
+The server is told when a stroke ends; undoing and erasing are strokes too. It tells the number of the stroke that it
+shows, so that an answer to an earlier one does not set the browser back; none if the part is from elsewhere.
 """
 
 from __future__ import annotations
 
-import base64
-import io
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import streamlit as st
-from numpy.typing import NDArray
-from PIL import Image
 
-from lab.stencil import CELLS, PRESETS, read, written
-from ui.pixels.pixels import PICTURES
-from ui.shell.component import component
-from ui.shell.session import Key, kept, session
+from lab.stencil import CELLS, read, written
+from ui.shell.session import EVERYWHERE, PAINTED, keep, kept, part_key, session
 
-KEY = "brush"
-SIDE = 256
-"""Pixels of the picture's longer side, in the browser."""
+BRUSH = Path(__file__)
+"""Of a component with a brush; <!-- brush.html --> stands in its own for the tools."""
 NOTHING = written(np.zeros((CELLS, CELLS), dtype=bool))
 
-_component = component("jma_brush", Path(__file__), PICTURES)
+
+def painted() -> str:
+    """The part that is chosen, as text; "" if it is none that was painted."""
+    return kept(keep("painted", "")) if kept(keep(part_key(), EVERYWHERE)) == PAINTED else ""
 
 
-def paint(picture: NDArray[np.uint8], painted: Key[str]) -> str:
-    """Put a picture (H, W, 3) on the page to be painted on. Gives the part that is kept by a key; "" if it is empty."""
-    text = kept(painted)
-    told = st.session_state.get(KEY, {}).get("painted") or {}
-    data = {
-        "url": preview(picture),
-        "size": picture.shape[1::-1],
-        "cells": CELLS,
-        "presets": {name: written(stencil) for name, stencil in PRESETS.items()},
-        "painted": text or NOTHING,
-        "stroke": told.get("stroke") if told.get("text") == (text or NOTHING) else None,
-    }
-    _component(key=KEY, data=(data,), on_painted_change=partial(_take, painted))  # a tuple as in ui/player/player.py
-    return text
+def choose(part: str) -> None:
+    """From now on this painted part may change, or with "" all of the picture."""
+    lasting, where = session().lasting, PAINTED if part else EVERYWHERE
+    st.session_state["painted"] = lasting.kept["painted"] = part
+    if kept(keep(part_key(), EVERYWHERE)) != where:
+        del lasting.kept[part_key()]
+        lasting.parts += 1
+        lasting.kept[part_key()] = where
 
 
-def _take(painted: Key[str]) -> None:
-    """Keep what the browser tells after a stroke; nothing else than a stencil is believed."""
+def offered(part: str, told: Any) -> dict[str, Any]:
+    """What the browser is sent of the part that is painted, if it has last told this."""
+    text = part or NOTHING
+    return {"cells": CELLS, "text": text, "stroke": told["stroke"] if told and told["text"] == text else None}
+
+
+def take(key: str) -> None:
+    """Choose what the browser tells, in the component of a key; nothing else than a stencil is believed."""
     try:
-        text = written(read(st.session_state[KEY]["painted"]["text"]))
+        text = written(read(st.session_state[key]["painted"]["text"]))
     except (AttributeError, KeyError, TypeError, ValueError):
         return
-    st.session_state[painted] = session().lasting.kept[painted] = "" if text == NOTHING else text
-
-
-def preview(picture: NDArray[np.uint8]) -> str:
-    """A picture made small, as a data URL: it is sent with each stroke, and only looked at."""
-    small, file = Image.fromarray(picture), io.BytesIO()
-    small.thumbnail((SIDE, SIDE))
-    small.save(file, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+    choose("" if text == NOTHING else text)

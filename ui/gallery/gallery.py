@@ -20,7 +20,7 @@ from jma_core.records import AttackResult, Trace
 from lab.comparison import Contender, hits
 from lab.request import Request
 from models.encodings import Encoding
-from ui.pixels.pixels import COLOURS, PICTURES, change, pictured, reduction
+from ui.pixels.pixels import COLOURS, PICTURES, change, pictured, reduced, reduction
 from ui.player.player import choose
 from ui.shell.cached import fingerprint
 from ui.shell.component import component
@@ -59,7 +59,7 @@ def gallery(encoding: Encoding, names: Sequence[str], contenders: Sequence[Conte
     ]
     strongest = max(film[-1]["scale"] for film in films)
     told = {
-        "original": pictured(original.original) | {"reads": encoding.names(original.decoded_before)},
+        "original": pictured(reduced(original.original)) | {"reads": encoding.names(original.decoded_before)},
         "attacks": attacks,
         "most": {axis: max(each[axis][-1][0] for each in where) for axis in ("spent", "distance")},
         "gain": float(np.clip(2 / strongest, 1, 1000)) if strongest else 1.0,
@@ -76,14 +76,14 @@ def gallery(encoding: Encoding, names: Sequence[str], contenders: Sequence[Conte
 )
 def frames(request: Request, _encoding: Encoding, result: AttackResult, room: int) -> list[dict[str, Any]]:
     """The result of an attack, and before it as many of its moments as there is room for, in bytes."""
-    original, spent = result.original, result.backward
-    end = change(original, result.image, LEVELS) | told_of(spent, "result", result.distortion.l2)
+    original, spent = reduced(result.original), result.backward
+    end = change(original, reduced(result.image), LEVELS) | told_of(spent, "result", result.distortion.l2)
     before = {step.number: step for step in result.steps if step.backward < spent}
     first = set(list(before)[:1])
     many = min(MOST_FRAMES, 2 * room // len(end["url"])) - 2
     moments = [before[number] for number in choose(before, first, set(), max(many, len(first)))]
     told = [
-        change(original, step.image, COARSE) | told_of(step.backward, f"update {step.number}", step.l2)
+        change(original, reduced(step.image), COARSE) | told_of(step.backward, f"update {step.number}", step.l2)
         for step in moments
     ]
     reads = [_encoding.names(decoded) for decoded in (*(step.decoded for step in moments), result.decoded)]

@@ -31,11 +31,12 @@ from lab.request import (
     offered,
 )
 from lab.runs.pool import models
+from lab.stencil import PRESETS, written
 from models.cards import ModelSpec
 from models.encodings import Bits, Encoding, Flips, Odds, OneHot, Prediction, Preset, Ranks, Target
 from models.photos import shrunk
 from models.registry import DEFAULT, unavailable
-from ui.brush.brush import paint
+from ui.brush.brush import choose, painted
 from ui.parts.pictures import show, show_small
 from ui.shell.session import (
     EVERYWHERE,
@@ -45,6 +46,7 @@ from ui.shell.session import (
     group_key,
     keep,
     kept,
+    part_key,
     photos,
     session,
     setting_key,
@@ -329,7 +331,7 @@ def choose_canvas(spec: ModelSpec, photo: Photo) -> tuple[Canvas, NDArray[np.uin
             sized, note = shrunk(photo.image)
             picture = np.asarray(sized)
             st.caption(note or f"{sized.width} x {sized.height} pixels.")
-        part = keep("part", EVERYWHERE)
+        part = keep(part_key(), EVERYWHERE)
         shape = st.segmented_control(
             "Which pixels",
             [EVERYWHERE, RECTANGLE, PAINTED],
@@ -339,17 +341,31 @@ def choose_canvas(spec: ModelSpec, photo: Photo) -> tuple[Canvas, NDArray[np.uin
             width="stretch",
         )
         if shape == PAINTED:
-            return Canvas(native, painted=_choose_painted(picture)), picture
+            return Canvas(native, painted=_choose_patch(picture)), picture
         region = _choose_region(picture) if shape == RECTANGLE else None
         return Canvas(native, region, period=_choose_period()), picture
 
 
-def _choose_painted(picture: NDArray[np.uint8]) -> str:
-    """Where the picture (H, W, 3) is painted; "" for all of it."""
-    painted = paint(picture, keep("painted", ""))
-    if not painted:
+def _choose_patch(picture: NDArray[np.uint8]) -> str:
+    """The painted part of the picture (H, W, 3), which may be one of the patches; "" for all of it."""
+    part = painted()
+    if part:
+        _show_part(picture, Canvas(painted=part))
+    else:
         st.warning("Nothing is painted: nothing could change. The whole picture may change instead.")
-    return painted
+    with st.container(horizontal=True, gap="xsmall"):
+        for name, stencil in PRESETS.items():
+            st.button(name, on_click=choose, args=(written(stencil),))
+    st.caption("Brush, rectangle and eraser are above the pictures of the attack lab.")
+    return part
+
+
+def _show_part(picture: NDArray[np.uint8], canvas: Canvas) -> None:
+    """The picture (H, W, 3), small, faded where it may not change."""
+    small = Image.fromarray(picture)
+    small.thumbnail((THUMBNAIL * 2, THUMBNAIL * 2))
+    lit = canvas.free(*small.size[::-1])
+    show(spotlit(np.asarray(small), lit), alt="The photo, faded where it may not change")
 
 
 def _choose_region(picture: NDArray[np.uint8]) -> Region | None:
@@ -363,10 +379,7 @@ def _choose_region(picture: NDArray[np.uint8]) -> Region | None:
         st.warning("This part is empty: nothing could change. The whole picture may change instead.")
         return None
     region = left / 100, top / 100, right / 100, bottom / 100
-    small = Image.fromarray(picture)
-    small.thumbnail((THUMBNAIL * 2, THUMBNAIL * 2))
-    lit = Canvas(region=region).free(*small.size[::-1])
-    show(spotlit(np.asarray(small), lit), alt="The photo, faded where it may not change")
+    _show_part(picture, Canvas(region=region))
     return region
 
 

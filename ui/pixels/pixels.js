@@ -40,12 +40,26 @@ class Lens {
   // Look at pictures of a width and height.
   fit([width, height]) {
     if (this.width !== width || this.height !== height) {
-      Object.assign(this, { width, height, pixel: null, view: { k: 1, x: 0, y: 0 } });
-      this.box.style.setProperty("--width", width);
-      this.box.style.setProperty("--height", height);
+      Object.assign(this, { pixel: null, view: { k: 1, x: 0, y: 0 } });
+      this.grain([width, height]);
     }
     this.mark(this.pixel);
     this.place();
+  }
+
+  // What is looked at has so many pixels now, finer or coarser ones.
+  grain([width, height]) {
+    if (this.width === width && this.height === height) return;
+    const { x, y } = this.pixel ?? {};
+    const [u, v] = [(x + 0.5) / this.width, (y + 0.5) / this.height];
+    Object.assign(this, { width, height });
+    this.box.style.setProperty("--width", width);
+    this.box.style.setProperty("--height", height);
+    this.mark(this.pixel && this.pixelAt(u, v));
+  }
+
+  get near() {
+    return this.view.k > 1;
   }
 
   press(what) {
@@ -59,7 +73,7 @@ class Lens {
     const ways = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
     if (event.altKey || event.ctrlKey || event.metaKey) return;
     if (zooms[event.key]) this.press(zooms[event.key]);
-    else if (ways[event.key] && this.view.k > 1) this.walk(...ways[event.key]);
+    else if (ways[event.key] && this.near) this.walk(...ways[event.key]);
     else return;
     event.preventDefault();
   }
@@ -87,7 +101,7 @@ class Lens {
     this.grip = now;
     if (event.type !== "touchmove" || before?.fingers !== now.fingers) return;
     const spot = this.spot({ target: event.target, clientX: before.x, clientY: before.y });
-    if (!spot || (now.fingers === 1 && (this.view.k === 1 || this.taken(event.target)))) return; // scrolls the page
+    if (!spot || (now.fingers === 1 && (!this.near || this.taken(event.target)))) return; // scrolls the page
     event.preventDefault();
     this.zoom((this.view.k * now.spread) / before.spread, spot.u, spot.v);
     this.pan((now.x - before.x) / spot.width, (now.y - before.y) / spot.height);
@@ -112,16 +126,23 @@ class Lens {
     this.place();
   }
 
+  // Move what is seen, if a place in the picture, from 0 to 1, is not in it.
+  reveal(u, v) {
+    const { k, x, y } = this.view;
+    const [across, down] = [x + k * u, y + k * v];
+    if (Math.min(across, down) < 0 || Math.max(across, down) > 1) this.pan(0.5 - across, 0.5 - down);
+  }
+
   place() {
     const { view } = this;
     view.x = Math.max(1 - view.k, Math.min(0, view.x));
     view.y = Math.max(1 - view.k, Math.min(0, view.y));
     for (const name of ["k", "x", "y"]) this.box.style.setProperty(`--${name}`, view[name]);
-    const near = view.k > 1;
-    this.box.classList.toggle("near", near);
-    this.box.classList.toggle("crisp", near || Math.max(this.width, this.height) <= SMALL);
+    this.box.classList.toggle("near", this.near);
+    this.box.classList.toggle("crisp", this.near || Math.max(this.width, this.height) <= SMALL);
     this.zoomed.textContent = `× ${view.k.toFixed(view.k < 10 ? 1 : 0)}`;
-    this.buttons.out.disabled = this.buttons.all.disabled = !near;
+    this.buttons.out.disabled = this.buttons.all.disabled = !this.near;
+    this.tell();
   }
 
   // Where in a pane an event is, from 0 to 1, and how large the pane is.
@@ -134,7 +155,7 @@ class Lens {
 
   move(event) {
     const spot = this.spot(event);
-    const drags = event.buttons & 1 && this.view.k > 1 && event.pointerType !== "touch" && !this.taken(event.target);
+    const drags = event.buttons & 1 && this.near && event.pointerType !== "touch" && !this.taken(event.target);
     if (spot && drags && event.type === "pointermove") {
       this.pan(event.movementX / spot.width, event.movementY / spot.height);
     }
@@ -280,6 +301,8 @@ function makeLayer() {
 }
 
 function paint(canvas, picture) {
+  const { width, height } = picture;
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
   canvas.getContext("2d").putImageData(picture, 0, 0);
 }
 

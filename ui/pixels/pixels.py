@@ -47,13 +47,13 @@ def reduction(image: Floats) -> str:
 
 def pictured(original: Floats) -> dict[str, Any]:
     """An original, which is of 8 bits, as a picture: its ``url`` and its ``size``, width and height."""
-    picture = to_picture(reduced(original))
+    picture = to_picture(original)
     return {"url": data_url(Image.fromarray(picture), FAST), "size": picture.shape[1::-1]}
 
 
 def change(original: Floats, image: Floats, levels: int) -> dict[str, Any]:
     """The change of each value, as a picture in which 128 - levels to 128 + levels stand for -scale to scale."""
-    difference = reduced(image).astype(np.float64) - reduced(original)
+    difference = image.astype(np.float64) - original
     scale = float(np.abs(difference).max())
     picture = np.round(difference / (scale or 1.0) * levels).astype(np.int64) + 128
     return {

@@ -11,6 +11,7 @@ const PATIENCE = 500; // milliseconds until what has not come is asked for; twic
 const STILLNESS = "Because this device asks for less motion, Play shows one update a second and there is no flicker.";
 
 const parcels = new Map(); // what has come, by its digest; the one used longest ago first
+const decoded = new WeakMap(); // the pixels of what came as a picture
 const players = new WeakMap(); // by the element that holds them
 let latest = null; // of them
 const NOBODY = "body, [data-testid=stMain]"; // has the keyboard when nothing else has
@@ -24,7 +25,8 @@ export default function mount({ data: [data], parentElement, setStateValue, setT
   const player = players.get(parentElement) ?? new Player(parentElement);
   players.set(parentElement, player);
   latest = player;
-  player.tell = () => setStateValue("at", { id: data.id, update: player.follows ? null : player.update });
+  player.tell = () => setStateValue("at", { id: data.id, update: player.follows ? null : player.update, near: player.lens.near });
+  player.brush.tell = (text, stroke) => setStateValue("painted", { text, stroke });
   player.ask = (missing) => setTriggerValue("missing", missing);
   player.receive(data);
   return () => player.pause();
@@ -45,6 +47,11 @@ function letGo() {
   for (const digest of [...parcels.keys()].slice(0, -KEPT)) parcels.delete(digest);
 }
 
+function pixels(sent) {
+  if (!decoded.has(sent)) decoded.set(sent, pixelsOf(sent.url));
+  return decoded.get(sent);
+}
+
 class Player {
   constructor(root) {
     this.root = root;
@@ -53,11 +60,14 @@ class Player {
     this.bars = new Bars(this.find(".bars"));
     this.stage = this.find(".stage");
     this.pictures = this.panes();
-    this.lens = new Lens(this.stage, this.find(".zoom"), () => this.say());
-    this.lens.taken = (from) => this.stage.dataset.view === "wipe" && Boolean(from.closest(".attacked .pane"));
+    this.lens = new Lens(this.stage, this.find(".zoom"), () => this.look());
+    this.brush = new Brush(this.find(".brush"), this.find(".original .pane"), this.lens, () => this.view("side"));
+    this.lens.taken = (from) =>
+      Boolean(from.closest(".painted")) || (this.stage.dataset.view === "wipe" && Boolean(from.closest(".attacked .pane")));
     this.ink = new Ink(this.find(".tools"), () => this.draw());
     this.scrub = this.find(".scrub");
     this.patience = PATIENCE;
+    this.near = false; // whether somebody looks close, as far as the page knows
     this.divide(50);
     this.listen();
   }
@@ -90,15 +100,19 @@ class Player {
   // --- what comes from the server
 
   receive(data) {
+    this.brush.receive(data.brush);
     keep(data.parcels);
-    this.needed = [data.labels, data.original, ...data.film.map((moment) => moment.parcel)];
+    const close = data.close ? [data.close.original, data.close.moment] : [];
+    this.needed = [data.labels, data.original, ...close, ...data.film.map((moment) => moment.parcel)];
     if (this.missing().length) {
       this.asking ??= setTimeout(() => this.complain(), this.patience);
       return;
     }
     this.patience = PATIENCE;
     letGo();
-    if (data.version === this.version) return;
+    const [original, moment] = close.map(fetched);
+    this.close = data.close && { ...moment, original, update: data.close.update };
+    if (data.version === this.version) return this.paint(this.film[this.index]);
     const fresh = data.id !== this.id;
     const at = fresh ? data.shown : this.follows ? data.lead : this.update; // the page may not know of the last key yet
     if (fresh) this.pause();
@@ -125,15 +139,16 @@ class Player {
 
   set(data, original) {
     if (this.original?.url !== original.url) {
-      this.original = { url: original.url };
       for (const canvas of Object.values(this.pictures)) [canvas.width, canvas.height] = original.size;
+      this.original = original;
+      this.painted = null;
+      this.lens.fit(original.size);
     }
     this.colours = data.colours;
     this.ink.propose(data.gain);
     this.ink.slider.disabled = this.film.length === 1; // there is no perturbation yet
-    this.lens.fit(original.size);
     this.root.querySelectorAll("section").forEach((part) => (part.hidden = false));
-    this.find(".player .note").textContent = [data.note, STILL.matches ? STILLNESS : ""].join(" ");
+    this.reduced = data.note;
     this.find(".player").classList.toggle("alone", this.film.length === 1);
     this.scrub.max = this.film.at(-1).update;
   }
@@ -247,23 +262,32 @@ class Player {
   }
 
   async paint(now) {
-    this.original.pixels ??= pixelsOf(this.original.url);
-    const drawn = now.change ?? now.gradient;
-    if (drawn) now.pixels ??= pixelsOf(drawn.url);
-    const { original: asked } = this;
+    const close = this.close?.update === now.update ? this.close : null;
+    const sent = { original: this.original, ...now, ...close };
+    const drawn = sent.change ?? sent.gradient;
+    const asked = (this.asked = {});
     this.stage.setAttribute("aria-busy", true);
-    const [original, pixels] = await Promise.all([asked.pixels, now.pixels]);
-    if (asked !== this.original || now !== this.film[this.index]) return; // something else is shown meanwhile
-    const [change, gradient] = [now.change, now.gradient].map((each) => each && { ...each, pixels });
-    if (this.painted?.original !== original) for (const name of ["original", "over"]) paint(this.pictures[name], original);
-    if (this.painted?.original !== original || this.painted.now !== now) {
-      paint(this.pictures.attacked, attackedOf(original, change));
-    }
-    const ink = gradient ? { way: this.ink.way, gain: now.gain } : this.ink;
+    const [original, shades] = await Promise.all([pixels(sent.original), drawn && pixels(drawn)]);
+    if (asked !== this.asked) return; // something else is shown meanwhile
+    const [change, gradient] = [sent.change, sent.gradient].map((each) => each && { ...each, pixels: shades });
+    const known = this.painted?.original === original;
+    if (!known) for (const name of ["original", "over"]) paint(this.pictures[name], original);
+    if (!known || this.painted.change?.pixels !== change?.pixels) paint(this.pictures.attacked, attackedOf(original, change));
+    const ink = gradient ? { way: this.ink.way, gain: sent.gain } : this.ink;
     paint(this.pictures.map, mapOf(original, change ?? gradient, ink, this.colours));
-    this.painted = { original, now, change };
+    this.painted = { original, change };
+    this.find(".player .note").textContent = [close ? "" : this.reduced, STILL.matches ? STILLNESS : ""].join(" ");
     this.stage.setAttribute("aria-busy", false);
+    this.lens.grain(sent.original.size);
     this.say();
+  }
+
+  // Somebody looks elsewhere, or close, for which the page has to send more of a large picture.
+  look() {
+    this.say();
+    if (!this.reduced || this.near === this.lens.near) return;
+    this.near = this.lens.near;
+    if (this.near) this.rest();
   }
 
   // The values of the pixel that is pointed at.
@@ -290,6 +314,7 @@ class Player {
   view(name) {
     this.find(`[value=${name}]`).checked = true;
     this.stage.dataset.view = name;
+    if (name !== "side" && this.brush.tool) this.brush.pick("");
     clearInterval(this.flickering);
     this.flip(false);
     if (name === "flicker") this.flickering = setInterval(() => this.flip(), FLICKER);

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from secrets import token_hex
@@ -24,6 +25,7 @@ from lab.pictures import signed_change
 from lab.report.report import Player
 from lab.runs.attack_run import AttackRun
 from models.encodings import Encoding, Prediction, Target
+from ui.brush.brush import BRUSH, offered, take
 from ui.pixels.pixels import COLOURS, PICTURES, change, pictured, reduced, reduction
 from ui.player.moments import Moment, best_update, moments_of
 from ui.shell.component import component, sources
@@ -49,10 +51,11 @@ OUTCOMES = {
     "d": "free, changed",
 }
 """What became of a label, by the letter that says so in a parcel."""
+ZOOM = " Zoom in to see those, and to read their values."
 KEY = "player"
 
 
-_component = component("jma_player", Path(__file__), PICTURES)
+_component = component("jma_player", Path(__file__), PICTURES, BRUSH)
 
 
 class Film:
@@ -61,6 +64,8 @@ class Film:
     def __init__(self) -> None:
         self._parcels: dict[int, tuple[str, dict[str, Any]]] = {}
         self._picture: dict[str, Any] = {}
+        self._whole: dict[str, Any] = {}
+        self._close: tuple[dict[str, Any], Parcels] = {}, {}
         self._picked: set[int] = set()
         self._live = False
         self._id = self._version = ""
@@ -113,8 +118,17 @@ class Film:
         lead = known[-1] if live else best
         return told | {"id": self._id, "version": version, "lead": lead, "shown": lead}, sent
 
+    def close(self, original: Moment, moment: Moment) -> tuple[dict[str, Any], Parcels]:
+        """A large picture for who looks close, which is not reduced: ``original`` and ``moment`` of an ``update``."""
+        if self._close[0].get("update") != moment.update:
+            self._whole = self._whole or pictured(original.image)
+            parts = self._whole, _drawn(original.image, moment.image, moment.gradient)
+            parcels = {_digest(each): each for each in parts}
+            self._close = dict(zip(("original", "moment"), parcels, strict=True)) | {"update": moment.update}, parcels
+        return self._close
+
     def _original(self, original: Moment) -> dict[str, Any]:
-        self._picture = self._picture or pictured(original.image)
+        self._picture = self._picture or pictured(reduced(original.image))
         return self._picture
 
     def _parcel(
@@ -130,20 +144,40 @@ class Film:
 _films: WeakKeyDictionary[AttackRun, Film] = WeakKeyDictionary()
 
 
-def play(encoding: Encoding, target: Target, run: AttackRun | None, moments: list[Moment], best: int) -> Moment:
-    """Put the player on the page. Gives the moment at which it rests, for what else the page shows of it."""
+def play(
+    encoding: Encoding,
+    target: Target,
+    run: AttackRun | None,
+    moments: list[Moment],
+    best: int,
+    painted: str | None = None,
+) -> Moment:
+    """Put the player on the page. Gives the moment at which it rests, for what else the page shows of it.
+
+    The part that is ``painted`` of the original, "" if none is, may be painted anew unless that is None.
+    """
     film = _films.setdefault(run, Film()) if run else Film()
     busy, ended = bool(run and run.busy), bool(run and run.ended)
     data, parcels = film.data(encoding, target, moments, best, live=busy, ended=ended)
-    at = st.session_state.get(KEY, {}).get("at") or {}
+    told = st.session_state.get(KEY, {})
+    at = told.get("at") or {}
     if at.get("id") == data["id"] and at["update"] in {moment["update"] for moment in data["film"]}:
         data["shown"] = at["update"]
+    moment = next(moment for moment in moments if moment.update == data["shown"])
+    if data["note"]:
+        data["note"] += ZOOM
+        if at.get("near"):
+            data["close"], whole = film.close(moments[0], moment)
+            parcels |= whole
     sent = session().sent
     data["parcels"] = {digest: parcel for digest, parcel in parcels.items() if digest not in sent}
     sent.update(parcels)
+    if painted is not None:
+        data["brush"] = offered(painted, told.get("painted"))
     # In a tuple, as in ui/shell/address.py: elsewhere Streamlit looks for data frames, and first imports pandas for it.
-    _component(key=KEY, data=(data,), on_at_change=_nothing, on_missing_change=_send_again)
-    return next(moment for moment in moments if moment.update == data["shown"])
+    stroke = partial(take, KEY)
+    _component(key=KEY, data=(data,), on_at_change=_nothing, on_missing_change=_send_again, on_painted_change=stroke)
+    return moment
 
 
 def inlined(encoding: Encoding, run: AttackRun) -> Player:
@@ -152,7 +186,7 @@ def inlined(encoding: Encoding, run: AttackRun) -> Player:
     assert result is not None
     every = moments_of(run, result.original, Prediction(result.logits_before, result.decoded_before))
     data, parcels = Film().data(encoding, run.request.target, every, best_update(run, every), live=False, ended=True)
-    return Player(*sources(Path(__file__), PICTURES), json.dumps(data | {"parcels": parcels}, allow_nan=False))
+    return Player(*sources(Path(__file__), PICTURES, BRUSH), json.dumps(data | {"parcels": parcels}, allow_nan=False))
 
 
 def _nothing() -> None:
@@ -188,18 +222,12 @@ def parcel_of(encoding: Encoding, target: Target, original: Moment, moment: Mome
     decimals, null where they are not finite; ``outcomes`` as letters of OUTCOMES; ``ranks``, null unless the target is
     about them; and ``now``, the labels that are there.
     """
-    before, after, pulled = original.image, moment.image, moment.gradient is not None
-    if moment.gradient is not None:
-        before, after = np.zeros_like(before), moment.gradient
-    levels = PULLED if pulled else LEVELS
-    drawn = change(before, after, levels) if (before != after).any() else None
+    gradient = None if moment.gradient is None else reduced(moment.gradient)
     z, wanted = moment.seen.logits, encoding.wishes(target)
     there, there_before = (encoding.placed(seen.decoded, target) for seen in (moment.seen, original.seen))
     ranks = encoding.ranks(z, target)
     return {
-        "change": None if pulled else drawn,
-        "gradient": drawn if pulled else None,
-        "gain": signed_change(reduced(before), reduced(after))[1] if drawn else None,
+        **_drawn(reduced(original.image), reduced(moment.image), gradient),
         "reads": encoding.names(moment.seen.decoded),
         "l2": f"{moment.step.l2 if moment.step else 0:.3f}",
         "scores": _short(encoding.scores(z)),
@@ -210,6 +238,18 @@ def parcel_of(encoding: Encoding, target: Target, original: Moment, moment: Mome
         "outcomes": "".join(
             _outcome(*each, encoding.several) for each in zip(there_before, there, wanted, strict=True)
         ),
+    }
+
+
+def _drawn(original: Floats, image: Floats, gradient: Floats | None) -> dict[str, Any]:
+    """Images (3, H, W) as the player draws them; nothing where nothing is different."""
+    before, after = (original, image) if gradient is None else (np.zeros_like(gradient), gradient)
+    levels = LEVELS if gradient is None else PULLED
+    drawn = change(before, after, levels) if (before != after).any() else None
+    return {
+        "change": drawn if gradient is None else None,
+        "gradient": None if gradient is None else drawn,
+        "gain": signed_change(before, after)[1] if drawn else None,
     }
 
 

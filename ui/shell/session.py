@@ -58,6 +58,8 @@ class Lasting:
     """Values of widgets by key."""
     asked: dict[str, Target] = field(default_factory=dict)
     """Targets that were preferred, by the key of their widget."""
+    parts: int = 0
+    """How often it was chosen elsewhere than in its widget what of a picture may change."""
     draws: int = 0
     """Presets that were set."""
     followed: Query = field(default_factory=dict)
@@ -178,6 +180,14 @@ def standing_key(target: str) -> str:
     return f"{target}-standing"
 
 
+def part_key() -> str:
+    """The key of the widget that says what of a picture may change.
+
+    Each choice that is made elsewhere has a new one: a busy browser may miss that the value of an old one is set.
+    """
+    return f"part-of-{session().lasting.parts}"
+
+
 def setting_widgets(settings: Settings) -> dict[str, Any]:
     """The values of the widgets that show these settings, by key."""
     attack, group = settings.attack, settings.entry.group
@@ -211,7 +221,7 @@ def prefer(choice: Request | Choice) -> None:
         "photo": choice.photo,
         "held-of-many": target is not None and not floating,
         "native": canvas.native,
-        "part": PAINTED if canvas.painted else RECTANGLE if canvas.region else EVERYWHERE,
+        part_key(): PAINTED if canvas.painted else RECTANGLE if canvas.region else EVERYWHERE,
         "period": canvas.period,
     }
     if canvas.region:

@@ -337,6 +337,18 @@ def test_the_reduction_of_a_large_picture_is_told(walk: Callable[..., list[Momen
     assert "the attack works on 640 × 640" in large["note"]
 
 
+def test_who_looks_close_is_sent_all_pixels_of_the_original_once_and_of_the_moment(
+    walk: Callable[..., list[Moment]],
+) -> None:
+    film, (first, before, after) = Film(), walk(2, 2 * SIDE)
+    close, parcels = film.close(first, after)
+    original, moment = (parcels[close[part]] for part in ("original", "moment"))
+    np.testing.assert_array_equal(decoded(original["url"]), np.rint(first.image.transpose(1, 2, 0) * 255))
+    assert (close["update"], moment["change"]) == (2, change(first.image, after.image, LEVELS))
+    assert film.close(first, after)[1] is parcels
+    assert film.close(first, before)[0] == close | {"update": 1, "moment": film.close(first, before)[0]["moment"]}
+
+
 def test_a_thousand_labels_stay_small(walk: Callable[..., list[Moment]]) -> None:
     many = Classes(tuple(f"label {i}" for i in range(1000)))
     z = np.random.default_rng(0).normal(0, 3, 1000)
