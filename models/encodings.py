@@ -569,7 +569,8 @@ class ECOC(_OfClasses):
         return [f"bit {i}" for i in range(1, self.n + 1)]
 
     def scores(self, logits: Floats) -> Floats:
-        correlations: Floats = np.tanh(logits) @ self.codebook.T
+        # in double: tanh of float32 has another last bit in a stack of logits than alone, on some processors
+        correlations: Floats = np.tanh(logits, dtype=np.float64) @ self.codebook.T
         return correlations
 
     def confidences(self, logits: Floats) -> Floats:
