@@ -56,10 +56,11 @@ def similar(row: Row, rows: Iterable[Row]) -> Row | None:
 
 
 def differences(row: Row, other: Row) -> list[str]:
-    """What was asked for otherwise than in the other run: "step 0.5 instead of 0.2"."""
+    """What was asked for in the other run and in this: "step 0.2 → 0.5"; of another attack only what both have."""
     mine, its = (json.loads(each.asked or "{}") for each in (row, other))
-    named = [(name, mine.get(name, "none"), its.get(name, "none")) for name in {**its, **mine}]
-    return [f"{name} {new} instead of {old}" for name, new, old in named if new != old]
+    names = {**its, **mine} if mine.get("attack") == its.get("attack") else [name for name in its if name in mine]
+    changed = [(name, its.get(name, "none"), mine.get(name, "none")) for name in names]
+    return [f"{name} {old} → {new}" for name, old, new in changed if new != old]
 
 
 def to_csv(rows: Sequence[Row]) -> str:

@@ -41,7 +41,7 @@ def main() -> None:
         "Every model here is a network that turns a photo into logits, and an encoding that turns logits into labels."
     )
     shipped = [models().specs.get(name, spec) for name, spec in MODELS.items()]
-    every = [*models().added.values(), *shipped]  # what was added lately is looked for first
+    every = [*reversed(models().added.values()), *shipped]  # what was added last is looked for first
     overview(every)
     add_a_model()
     st.header("What each of them is")

@@ -132,7 +132,7 @@ def card(row: Row, before: Row | None) -> None:
         st.markdown(f"{together}**{plain(row.before)}** → **{plain(row.after)}**")
         st.caption(outcome(row))
         if before and (changed := differences(row, before)):
-            st.caption(plain(f"Unlike the run of {when(before)}: {', '.join(changed)}."))
+            st.caption(plain(f"Changed: {', '.join(changed)}"), help=f"Since the run of {when(before)}.")
         if row.note:
             st.markdown(f"*{plain(row.note)}*")
         with st.container(horizontal=True, gap="xsmall"):

@@ -26,8 +26,7 @@ PAGES = {
     "/runs": "Runs",
     "/models": "Models",
 }
-NAMES = ["Attack lab", "Compare", "Many photos", "Benchmark", "Geometry", "Learn", "Runs", "Models"]
-
+NAMES = ["Attack lab", "Compare", "Many photos", "Benchmark", "Geometry", "Learn", "Present", "Runs", "Models"]
 
 OFTEN = ("/", "/learn?step=4", "/runs")
 

@@ -52,11 +52,9 @@ def test_runs_are_searched_narrowed_and_sorted(words: str, outcome: str, order: 
 def test_a_run_is_told_from_the_last_one_on_the_same_picture_and_target() -> None:
     before = similar(ROWS[1], ROWS)
     assert before is ROWS[2]
-    assert differences(ROWS[1], before) == [
-        "attack lazy instead of ddn",
-        "steps none instead of 100",
-        "step 0.2 instead of none",
-    ]
+    assert differences(ROWS[1], before) == ["attack ddn → lazy"], "the settings of each are its own"
+    longer = row(5, asked=json.dumps({"attack": "lazy", "step": 0.5, "kappa": 0.0, "part": "painted"}))
+    assert differences(longer, ROWS[1]) == ["step 0.2 → 0.5", "part none → painted"]
     assert similar(ROWS[2], ROWS) is None, "the bridge is another picture"
     assert similar(ROWS[0], ROWS) is None, "a comparison is compared with comparisons"
     assert differences(ROWS[1], ROWS[1]) == []

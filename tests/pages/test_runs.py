@@ -144,8 +144,7 @@ def test_attacks_that_have_ended_are_listed_the_newest_first(attack: Callable[..
     assert missed.startswith("Target missed **stop** (iteration cap). L2 ")
     assert MODELS[SIGNS].title in reached
     assert "UTC" in reached
-    assert at.says("Unlike the run of ")
-    assert at.says(": step 0.05 instead of 0.2, max&#95;iter 1 instead of 200.")
+    assert at.says("Changed: step 0.2 → 0.05, max&#95;iter 200 → 1")
     at.widget("selectbox", "Show").set_value("Missed").run()
     assert at.says("1 of 2 runs")
     assert [each.key for each in at.main.button if each.key.startswith("open")] == ["open-2"]

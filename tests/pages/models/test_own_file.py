@@ -227,13 +227,16 @@ def test_weights_that_do_not_fit_say_so_and_can_be_tried_again_or_removed(
     assert titles(page) == [spec.title for spec in MODELS.values()]
 
 
-def test_weights_that_do_not_fit_can_be_removed(page: Page) -> None:
-    offer(page, {**CARD, "labels": ["yes", "no"]}, weights(toy()))
+def test_what_was_added_last_comes_first_and_can_be_removed_when_its_weights_do_not_fit(page: Page) -> None:
+    loaded(offer(page, CARD, weights(toy())), newest())
+    offer(page, {**CARD, "title": "Two words", "labels": ["yes", "no"]}, weights(toy()))
     loaded(page, newest())
     assert errors(page)[0].startswith("Its weights do not fit vgg: ")
+    shipped = [spec.title for spec in MODELS.values()]
+    assert titles(page) == ["Two words", "Toy colours", *shipped]
     page.button(key=f"remove-{newest()}").click().run()
     assert not errors(page)
-    assert titles(page) == [spec.title for spec in MODELS.values()]
+    assert titles(page) == ["Toy colours", *shipped]
 
 
 def test_a_card_of_a_network_that_there_is_not_says_so(page: Page) -> None:
