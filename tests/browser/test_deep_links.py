@@ -47,7 +47,7 @@ def test_a_deep_link_to_a_cold_server_gives_the_page_in_its_frame(
     expect(page).to_have_title("JMA Lab")
     expect(page.get_by_role("dialog")).to_have_count(0, timeout=5_000)  # "Page not found", say
     if path == "/":
-        picture = page.get_by_role("figure").filter(has_text="Original:").locator("canvas")
+        picture = page.get_by_role("figure").filter(has_text="Original:").get_by_role("img")
         expect(picture).to_be_visible()
         print(f"{path}: picture after {time.perf_counter() - begun:.1f} s")
         expect(page.get_by_text(f"Attacked: {example.wanted}", exact=True)).to_be_visible()
