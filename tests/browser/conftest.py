@@ -22,8 +22,10 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator
 from bench.browsing import PATIENCE, ROOT, chromium, serving
 from lab.archive import unpack
 from lab.photos.samples import EXAMPLE_PHOTO, samples
+from lab.runs.sweeps import OwnSweep
 from models.encodings import Prediction
 from models.registry import DEFAULT, MODELS
+from tests.sheets import half_filled
 
 HARMLESS = re.compile(
     r"/(models|compare|photos|benchmark|geometry|learn|present|runs)/_stcore/(health|host-config)$|/media/\w+\.png\b"
@@ -308,3 +310,11 @@ def open_lab(visit: Callable[..., Visit]) -> Callable[..., Lab]:
 def lab(open_lab: Callable[..., Lab]) -> Lab:
     """The lab, just opened, once its network is there."""
     return open_lab().ready()
+
+
+@pytest.fixture
+def half() -> Iterator[OwnSweep]:
+    """A half filled sheet in the data folder that the servers share with the tests."""
+    own = half_filled()
+    yield own
+    own.delete()

@@ -5,30 +5,24 @@ from __future__ import annotations
 import io
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zipfile import ZipFile
 
+import pyarrow.parquet as pq
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
+from bench.browsing import serving
 from lab.runs.sweeps import OwnSweep, own_sweeps
 from models.registry import ASSETS, MODELS
 from tests.browser.looks import assert_fits
 from tests.browser.test_benchmark import choose
-from tests.sheets import SIGNS, half_filled
+from tests.sheets import SIGNS
 
 if TYPE_CHECKING:
     from tests.browser.conftest import Visit
-
-
-@pytest.fixture
-def half() -> Iterator[OwnSweep]:
-    """A half filled sheet in the data folder that the servers share with the tests."""
-    own = half_filled()
-    yield own
-    own.delete()
 
 
 def test_a_sheet_fits_in_every_width_and_its_photos_open_in_the_lab(
@@ -72,3 +66,34 @@ def test_a_directory_becomes_a_sheet_that_fills_while_the_page_is_away(
         assert len(bundle.namelist()) == 1 + len(names)
     (own,) = own_sweeps()
     own.delete()
+
+
+@pytest.mark.slow
+def test_a_sheet_whose_server_ends_is_there_again_and_nothing_is_attacked_twice(
+    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JMA_LAB_DATA", str(tmp_path / "data"))
+    signs = sorted((ASSETS / "samples" / "gtsrb").iterdir())
+    done = re.compile(r"L2 \d")
+    with serving(tmp_path / "log.txt") as server:
+        page = browser.new_page()
+        page.goto(f"{server.address}/photos")
+        choose(page, "Model", MODELS[SIGNS].title)
+        choose(page, "Pictures", "Files")
+        page.locator("input[type=file]").set_input_files(signs)
+        page.get_by_role("button", name="Attack all photos").click()
+        expect(page.get_by_role("button", name=done).first).to_be_visible()
+        page.close()
+    with serving(tmp_path / "log.txt") as server:
+        page = browser.new_page()
+        page.goto(f"{server.address}/photos")
+        expect(page.get_by_text(re.compile(r"\): (at work|stopped|finished)$"))).to_be_visible()
+        if page.get_by_text(re.compile(r"\): stopped$")).count():
+            page.get_by_role("button", name="Go on").click()
+        expect(page.get_by_text(re.compile(r"\): finished$"))).to_be_visible()
+        expect(page.get_by_role("button", name=done)).to_have_count(len(signs))
+        page.close()
+    (own,) = own_sweeps()
+    rows = [row for file in own.results.glob("shards/*.parquet") for row in pq.read_table(file).to_pylist()]
+    assert sorted(row["picture"] for row in rows) == sorted({row["picture"] for row in rows})
+    assert len(rows) == len(signs)
