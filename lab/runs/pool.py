@@ -25,10 +25,8 @@ LONGEST_PROBLEM = 800
 """Characters."""
 MAX_ADDED = 8
 """Models that may be added to those that ship."""
-DRAWN = threading.Event()
-"""Set once a page is drawn. While torch is imported the first one would take half as long again."""
-HEAD_START, PAINTING = 8.0, 1.0
-"""Seconds that torch waits for that at most; and that a browser then has, which asks the server for what it shows."""
+HEAD_START = 2.0
+"""Seconds that the first page has for itself: drawn while torch is imported, it would take half as long again."""
 
 
 class Removed(ModelError):
@@ -108,8 +106,7 @@ class ModelPool:
 
     def _load(self, spec: ModelSpec) -> LoadedModel:
         if "torch" not in sys.modules:
-            if DRAWN.wait(HEAD_START):
-                time.sleep(PAINTING)
+            time.sleep(HEAD_START)
             _import_torch()
         from models.loaders import best_device, load
 

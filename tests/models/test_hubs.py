@@ -409,7 +409,6 @@ def test_a_chosen_part_of_a_taggers_labels_is_attacked_and_its_own_library_sees_
     result = run(jma(network, image, encoding_of(spec), target.tolist()))
     assert result.success
     assert len(result.steps[0].values) == 2
-    assert 0 < result.distortion.l2 < 5
     mean, std = (torch.tensor(each).view(3, 1, 1) for each in (spec.mean, spec.std))
     with torch.no_grad():
         z = reference(((torch.from_numpy(result.image) - mean) / std)[None, [2, 1, 0]])[0].numpy()

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from lab.runs.pool import DRAWN
 from ui.shell.housekeeping import COOKIE, present
 from ui.shell.session import forget_widgets, session
 from ui.shell.stage import perform
@@ -76,7 +75,6 @@ def frame() -> None:
     mine.framed = True
     perform()
     page.run()
-    DRAWN.set()
     _name_on_leaving(data=(COOKIE, tab), key="tab-token", height=0)
 
 

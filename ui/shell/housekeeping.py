@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from secrets import token_urlsafe
 
@@ -99,7 +100,8 @@ class Housekeeping:
                     for run in tab.runs:
                         run.cancel()
                     for name in tab.state.filtered_state:
-                        del tab.state[name]
+                        with suppress(KeyError):  # Streamlit, too, clears the state of a tab that has gone
+                            del tab.state[name]
                     self._forget(tab.id)
                     del self._tabs[token]
 
