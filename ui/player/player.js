@@ -124,8 +124,6 @@ class Player {
     for (const part of [this.table, this.bars]) part.about(parcels.get(data.labels), this.film);
     this.goTo(this.nearest(at));
     if (this.update !== at) this.rest();
-    this.find(".player").setAttribute("aria-busy", data.more);
-    if (data.more) this.ask([]);
   }
 
   missing() {

@@ -71,15 +71,7 @@ class Film:
         self._id = self._version = ""
 
     def data(
-        self,
-        encoding: Encoding,
-        target: Target,
-        moments: list[Moment],
-        best: int,
-        *,
-        live: bool,
-        ended: bool,
-        whole: bool = True,
+        self, encoding: Encoding, target: Target, moments: list[Moment], best: int, *, live: bool, ended: bool
     ) -> tuple[dict[str, Any], Parcels]:
         """What the player shows: ``film``, ``shown``, ``labels``, ``note``, ...; and every parcel that it names.
 
@@ -87,9 +79,8 @@ class Film:
         the newest and ``best``, and others spread evenly, at most MOMENTS and about FILM_BYTES. While the attack is
         ``live`` there are those only that have been chosen so far, the newest in steps that grow by PACE.
         ``lead`` is the update to begin with, and where those are taken who follow the attack; ``shown`` is where the
-        page is. Unless it is to be ``whole`` there are the original, the newest and ``best`` only, and ``more`` to be
-        asked for. ``version`` changes with all that is shown; ``id`` stays while an attack is live and when it halts,
-        and as the rest of it comes, so that who looks at an earlier update meanwhile is left there.
+        page is. ``version`` changes with all that is shown; ``id`` stays while an attack is live and when it halts, so
+        that who looks at an earlier update meanwhile is left there.
         """
         at = {moment.update: moment for moment in moments}
         newest = moments[-1].update
@@ -100,7 +91,7 @@ class Film:
         parcels = {update: self._parcel(encoding, target, moments[0], at[update]) for update in must}
         largest = max(len(json.dumps(parcel)) for _, parcel in parcels.values())
         room = max(len(must), min(MOMENTS, FILM_BYTES // largest))
-        chosen = choose(() if live else at, must, set(known), room) if whole else sorted(must)
+        chosen = choose(() if live else at, must, set(known), room)
         self._picked |= set(chosen)
         film, gains = [], []
         sent = {_digest(parcel): parcel for parcel in (self._original(moments[0]), _labels(encoding, target))}
@@ -119,11 +110,10 @@ class Film:
             "colours": COLOURS,
             "note": reduction(moments[0].image),
             "live": live,
-            "more": not whole and not live and len(chosen) < len(at),
         }
         version = _digest(told)
         if version != self._version and not self._live:
-            self._id = token_hex(8) if live else "".join(parcels[update][0] for update in sorted(must))
+            self._id = token_hex(8) if live else version
         self._version, self._live = version, live
         lead = known[-1] if live else best
         return told | {"id": self._id, "version": version, "lead": lead, "shown": lead}, sent
@@ -168,8 +158,7 @@ def play(
     """
     film = _films.setdefault(run, Film()) if run else Film()
     busy, ended = bool(run and run.busy), bool(run and run.ended)
-    sent = session().sent  # nothing yet: this is the first page, which shows the result before it has the way there
-    data, parcels = film.data(encoding, target, moments, best, live=busy, ended=ended, whole=bool(sent))
+    data, parcels = film.data(encoding, target, moments, best, live=busy, ended=ended)
     told = st.session_state.get(KEY, {})
     at = told.get("at") or {}
     if at.get("id") == data["id"] and at["update"] in {moment["update"] for moment in data["film"]}:
@@ -180,6 +169,7 @@ def play(
         if at.get("near"):
             data["close"], whole = film.close(moments[0], moment)
             parcels |= whole
+    sent = session().sent
     data["parcels"] = {digest: parcel for digest, parcel in parcels.items() if digest not in sent}
     sent.update(parcels)
     if painted is not None:
@@ -204,8 +194,9 @@ def _nothing() -> None:
 
 
 def _send_again() -> None:
-    """The browser has not got, or has not kept, what was sent; or it has the first part, and missing is nothing."""
-    session().sent -= set(st.session_state[KEY]["missing"] or [])
+    """The browser has not got, or has not kept, what was sent."""
+    told = st.session_state.get(KEY, {})  # none when another page is drawn before the browser is answered
+    session().sent -= set(told.get("missing") or [])
 
 
 def choose(moments: Iterable[int], must: set[int], known: set[int], room: int) -> list[int]:

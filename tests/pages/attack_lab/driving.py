@@ -49,7 +49,7 @@ def choose_model(at: Page, name: str) -> Page:
 
 def sent(at: Page) -> dict[str, Any]:
     """What the player is sent when the browser has kept nothing of it."""
-    session_of(at).sent = {"the first part"}
+    session_of(at).sent.clear()
     return json.loads(at.run().main.get("bidi_component")[0].proto.json)[0]
 
 

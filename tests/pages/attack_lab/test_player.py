@@ -33,7 +33,6 @@ from tests.pages.attack_lab.driving import (
     words,
 )
 from tests.pages.page import PATIENCE, Page, came_true
-from tests.sessions import session_of
 
 REST = 0.3
 """Seconds."""
@@ -189,17 +188,6 @@ def test_where_the_player_was_does_not_matter_to_another_attack(lab: Page) -> No
     result = check_success(lab)
     assert measures(lab)["L2"] == f"{result.distortion.l2:.3f}"
     assert moment(lab)["title"].endswith(" (result)")
-
-
-def test_the_first_page_has_the_result_before_the_way_there(lab: Page) -> None:
-    session_of(lab).sent.clear()
-    first = json.loads(lab.run().main.get("bidi_component")[0].proto.json)[0]
-    assert (len(first["film"]), first["more"]) == (2, True)
-    assert first["film"][1]["title"].endswith(" (result)")
-    rest = json.loads(lab.run().main.get("bidi_component")[0].proto.json)[0]
-    assert (rest["id"], rest["shown"], rest["more"]) == (first["id"], first["shown"], False)
-    assert len(rest["film"]) > 2
-    assert rest["parcels"].keys() == {each["parcel"] for each in rest["film"][1:-1]}
 
 
 def test_what_was_sent_is_not_sent_again_unless_the_browser_asks(lab: Page) -> None:
