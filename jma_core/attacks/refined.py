@@ -7,14 +7,22 @@ spends one gradient a step instead, in two phases:
   target. They are those of a sharp sum over the constraints: satisfied ones soon count for nothing, so that they do
   not hold back the others, on which summed logistic losses get stuck when several labels are flipped. A constraint
   that stays violated gains weight, as in the method of multiplicative weights (Arora, Hazan and Kale 2012).
-* ``shrink``: a walk on spheres around the original. The radius shrinks by a fraction c after a hit and grows by 0.6 c
-  after a miss, as in DDN (Rony et al. 2019). The direction turns by an angle of tangent a towards the part of the
-  gradient that is tangent to the sphere; the rest of it would only change the norm, which is the radius's business.
-  That gradient is of what a hit is judged by: of codewords the decoder's own margins, tanh and all.
-  Both a and c fall by a cosine over the gradients that are left, times a boldness in (0, 1] that hits raise and misses
-  lower, as evolution strategies adapt their steps (Rechenberg 1973). Where several constraints share the gradient, a
-  turn for one breaks another: a is divided by the square of their effective number (Kish 1965). After six misses in a
-  row the walk goes back to the nearest hit.
+* ``shrink``: of the ways back from a hit there are two. How many constraints bind is told by the effective number (Kish
+  1965) of those that share the gradient, a mean over some five steps, and decides between them step by step.
+
+  Where it is one, or little more, a walk on spheres around the original. The radius shrinks by a fraction c after a hit
+  and grows by 0.6 c after a miss, as in DDN (Rony et al. 2019). The direction turns by an angle of tangent a towards
+  the part of the gradient that is tangent to the sphere; the rest of it would only change the norm, which is the
+  radius's business.
+
+  Where there are several, a turn for one breaks another. Then the gradient is that of the worst constraint alone, and
+  those of the others are remembered from where each was the worst: planes, as in bundle methods (Lemarechal 1975).
+  After a hit the perturbation is drawn in by a fraction, and projected onto all planes at once, within the pixels'
+  range; after a miss it is only projected. It aims beyond the planes by a margin, which falls as the others do.
+
+  Gradients are of what a hit is judged by: of codewords the decoder's own margins, tanh and all. All fractions fall by
+  a cosine over the gradients that are left, times a boldness in (0, 1] that hits raise and misses lower, as evolution
+  strategies adapt their steps (Rechenberg 1973). After six misses in a row the walk goes back to the nearest hit.
 
 From 600 gradients on, half of them go to a second walk from the original, in longer steps at first: by then the first
 one has settled, and what is left to gain are other basins; or it has not reached the target at all. Only a target that
@@ -28,12 +36,15 @@ from collections.abc import Generator
 from functools import partial
 from typing import Annotated
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from jma_core.attacks.registry import Group, Setting, attack
 from jma_core.attacks.trail import Trail, Walk, annealed, length, unit
+from jma_core.box import solve_boxed
+from jma_core.dual import Array, InfeasibleError
 from jma_core.records import Phase, Step
 
 RATE = 0.05
@@ -46,10 +57,18 @@ SHRINK = 0.3, 0.001
 """a and c at full boldness, for the first step of the second phase and after the last."""
 GROWTH = 0.6
 """How much the radius grows after a miss, over how much it shrinks after a hit."""
-BOLDER, TIMIDER = 2.0, 0.85
-"""Factors of the boldness after a hit and after a miss."""
-REMEMBERED = 0.9
+INWARDS = 0.2, 0.02
+"""Likewise, by which part of its length the perturbation is drawn in after a hit, before it is projected."""
+MARGIN = 0.3, 0.002
+"""Logit units, or of a codeword's margins units of its scores, by which projections aim beyond the constraints."""
+BOLDER, TIMID, TIMIDER = 2.0, 0.85, 0.7
+"""Factors of the boldness after a hit, after a miss on a sphere, and after a miss of a projection."""
+BINDING, SEVERAL = 2.5, 2.0
+"""How many constraints are thought to bind at first, and from where on there are several."""
+REMEMBERED = 0.8
 """What a step keeps of the mean of earlier steps' numbers of constraints."""
+RECENT = 60
+"""Iterations after which a constraint's gradient is forgotten."""
 LOST = 6
 """Misses in a row after which the walk goes back to the nearest hit."""
 TWO_WALKS = 600
@@ -116,24 +135,78 @@ def _reach(trail: Trail, numbers: range, rate: float) -> Generator[Step, None, t
 
 
 def _shrink(trail: Trail, x: Tensor, gradient: Tensor, numbers: range) -> Generator[Step]:
-    """Walk on spheres from a hit with the gradients that are left."""
+    """Draw a hit in with the gradients that are left: by projections where several constraints bind, or on spheres."""
     nearest, radius = (x, gradient), length(x - trail.x0)
-    boldness, misses, binding = 1.0, 0, 1.0
+    boldness, misses, binding = 1.0, 0, BINDING
+    planes = _Planes(trail)
     for k, number in enumerate(numbers):
-        a, c = (boldness * annealed(k, len(numbers), *fall) for fall in (TURN, SHRINK))
-        radius = radius * (1 + GROWTH * c) if misses else length(x - trail.x0) * (1 - c)
-        x = turned(trail, x, gradient, a / binding**2, radius)
-        z, gradient = trail.slope(x, lambda z: worst(trail.judged(z)))
+        now = partial(annealed, k, len(numbers))
+        several = binding > SEVERAL
+        if several:
+            x = planes.projected(x, 0.0 if misses else boldness * now(*INWARDS), now(*MARGIN))
+            radius = length(x - trail.x0)
+        else:
+            c = boldness * now(*SHRINK)
+            radius = radius * (1 + GROWTH * c) if misses else length(x - trail.x0) * (1 - c)
+            x = turned(trail, x, gradient, boldness * now(*TURN), radius)
+        z, gradient = trail.slope(x, lambda z: (_lowest if several else worst)(trail.judged(z)))  # noqa: B023
         yield from trail.emit(number, Phase.SHRINK, x, z)
-        kept = REMEMBERED if k else 0.0
-        binding = kept * binding + (1 - kept) * sharing(trail.judged(z))
+        values = trail.judged(z)
+        binding = REMEMBERED * binding + (1 - REMEMBERED) * sharing(values)
+        if several:
+            planes.note(number, values, gradient)
         if trail.hit(z):
             boldness, misses = min(1.0, BOLDER * boldness), 0
             nearest = min(nearest, (x, gradient), key=lambda hit: length(hit[0] - trail.x0))
         else:
-            boldness, misses = TIMIDER * boldness, misses + 1
+            boldness, misses = boldness * (TIMIDER if several else TIMID), misses + 1
             if misses == LOST:
                 (x, gradient), misses = nearest, 0
+                planes.forget()
+
+
+class _Planes:
+    """The constraints as far as they are known: the gradient of each from where it was last the least satisfied."""
+
+    def __init__(self, trail: Trail) -> None:
+        self._trail = trail
+        self._x0 = _flat(trail.x0)
+        self._rows: dict[int, tuple[int, Array]] = {}
+        self._values: Array
+
+    def forget(self) -> None:
+        self._rows.clear()
+
+    def note(self, number: int, values: Tensor, gradient: Tensor) -> None:
+        """Of an iteration the constraints' values (p,), and the gradient (C, H, W) of ``_lowest`` there."""
+        self._values = _flat(values)
+        self._rows[int(values.argmin())] = number, -_flat(gradient)
+        self._rows = {i: each for i, each in self._rows.items() if number - each[0] < RECENT}
+
+    def projected(self, x: Tensor, inwards: float, margin: float) -> Tensor:
+        """Of the images on which all that is known has this margin the nearest to x, drawn in by so large a part.
+
+        With nothing known it is x. Where there is none, what is known is forgotten, and x is only drawn in.
+        """
+        if not self._rows:
+            return x
+        there = _flat(x)
+        delta = centre = -inwards * (there - self._x0)
+        rows = np.array([row for _, row in self._rows.values()])
+        try:
+            _, delta = solve_boxed(rows, margin - self._values[[*self._rows]], -there, 1 - there, centre)
+        except (InfeasibleError, ArithmeticError):
+            self.forget()
+        return self._trail.clamp(x + torch.from_numpy(delta).to(x.dtype).to(x.device).reshape(x.shape))
+
+
+def _flat(tensor: Tensor) -> Array:
+    return tensor.cpu().double().numpy().ravel()
+
+
+def _lowest(values: Tensor) -> Tensor:
+    """The worst violation: of the constraint that is the least satisfied."""
+    return -values.min()
 
 
 def turned(trail: Trail, x: Tensor, gradient: Tensor, tangent: float, radius: float) -> Tensor:

@@ -20,10 +20,10 @@ def test_of_a_codeword_the_nearest_image_that_the_decoder_reads_is_found(seed: i
 
 
 @pytest.mark.parametrize("seed", [0, 1, 6])
-def test_where_many_constraints_meet_turns_are_short_enough_to_come_near(seed: int) -> None:
-    """Twelve classes, five of them in order: 27 to 41 % beyond the optimum by turns that suit two classes."""
+def test_where_many_constraints_meet_the_nearest_image_is_found(seed: int) -> None:
+    """Twelve classes, five of them in order: on spheres alone it ends 5 to 41 % beyond the optimum."""
     it = order(seed, 12, 5)
-    assert it.l2 <= it.attacked(refined, steps=100).distortion.l2 <= 1.1 * it.l2
+    assert it.l2 <= it.attacked(refined, steps=100).distortion.l2 <= 1.01 * it.l2
 
 
 def test_constraints_that_are_level_share_the_gradient() -> None:
