@@ -37,6 +37,8 @@ class Phase(StrEnum):
     """The segment between the last miss and the nearest hit was halved."""
     SHRINK = "shrink"
     """The image moved on a sphere around the original, whose radius follows hits and misses."""
+    PROJECT = "project"
+    """The perturbation was drawn in after a hit, and projected onto constraints whose gradients are remembered."""
     ROUND = "round"
     """A point on a ray from the original was rounded to 8 bits."""
 

@@ -150,7 +150,7 @@ def _shrink(trail: Trail, x: Tensor, gradient: Tensor, numbers: range) -> Genera
             radius = radius * (1 + GROWTH * c) if misses else length(x - trail.x0) * (1 - c)
             x = turned(trail, x, gradient, boldness * now(*TURN), radius)
         z, gradient = trail.slope(x, lambda z: (_lowest if several else worst)(trail.judged(z)))  # noqa: B023
-        yield from trail.emit(number, Phase.SHRINK, x, z)
+        yield from trail.emit(number, Phase.PROJECT if several else Phase.SHRINK, x, z)
         values = trail.judged(z)
         binding = REMEMBERED * binding + (1 - REMEMBERED) * sharing(values)
         if several:

@@ -26,6 +26,7 @@ SYMBOLS = {
     Phase.LEAP: "star",
     Phase.BISECT: "diamond-open",
     Phase.SHRINK: "circle-open",
+    Phase.PROJECT: "triangle-down-open",
     Phase.ROUND: "square-open",
 }
 

@@ -24,6 +24,7 @@ TITLES = {
     Phase.LEAP: "full step",
     Phase.BISECT: "halving",
     Phase.SHRINK: "sphere",
+    Phase.PROJECT: "projection",
     Phase.ROUND: "rounding",
 }
 
