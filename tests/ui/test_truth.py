@@ -131,12 +131,16 @@ def says_in_the_player(spec: ModelSpec, request: Request, result: AttackResult, 
 
 
 def says_in_curves(spec: ModelSpec, request: Request, result: AttackResult) -> None:
-    """They begin at the original, and where the decoder's worst margin is above 0 it reads the target."""
+    """They begin at the original; it reads the target where the decoder's worst margin is above 0, and not where it is below.
+
+    At 0 a label that is to be absent is so, and one that is to be present is not.
+    """
     drawn = curves(spec.encoding, request.target, result.logits_before, result.trace, result.steps)
     before = spec.encoding.margins(result.logits_before, request.target).min()
     np.testing.assert_allclose(drawn.worst[0], [0, before])
     np.testing.assert_array_equal(drawn.distance[0], [0, 0])
-    np.testing.assert_array_equal(drawn.worst[1:, 1] > 0, result.trace.success)
+    margins = drawn.worst[1:, 1]
+    np.testing.assert_array_equal((margins > 0)[margins != 0], result.trace.success[margins != 0])
     at = dict(drawn.worst)
     assert at[result.update] == pytest.approx(spec.encoding.margins(result.logits, request.target).min(), abs=1e-5)
     assert dict(drawn.distance)[result.update] == pytest.approx(result.distortion.l2, rel=1e-4)
