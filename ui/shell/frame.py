@@ -39,8 +39,8 @@ STYLE = """<style>
 """White text needs a darker blue than the dark theme's; formulas, which fit, would scroll by a pixel or two. Axes of
 charts have a contrast of 3.7 in Streamlit's grey. Projectors have no room for Streamlit's six lines above a title. The
 button of a photo in the gallery lies over it, and has its name below. A link of the navigation that has the keyboard
-would be a shade darker than the page, which nobody sees. Beside the sidebar of a small screen the names of all pages have
-room only without their icons."""
+would be a shade darker than the page, which nobody sees. Beside the sidebar of a small screen the names of all pages
+have room only without their icons."""
 
 
 _name_on_leaving = st.components.v2.component(
