@@ -159,14 +159,14 @@ def from_comparison(query: Query, specs: Mapping[str, ModelSpec]) -> tuple[Choic
     if left := [name for name in named if name not in known] + fit[MOST:]:
         problems.append(f"**{ATTACKS}** names {_listed(left)}: up to {MOST} were expected of {', '.join(known)}.")
     asked: list[Settings] = []
-    read = {*common, ATTACKS}
+    takes = [name for name in ENTRIES if name != "attack"] + [ATTACKS]
     for entry in entries(chosen):
         attack = attack_of(entry)
         begun = first.get(attack, Settings.of(attack))
         own = dict(begun.own)
         for setting in begun.entry.settings:
-            if (name := f"{entry}.{setting.name}") in query:
-                read.add(name)
+            takes.append(name := f"{entry}.{setting.name}")
+            if name in query:
                 try:
                     own[setting.name] = _own(setting, query[name][-1])
                 except ValueError:
@@ -177,10 +177,7 @@ def from_comparison(query: Query, specs: Mapping[str, ModelSpec]) -> tuple[Choic
             problems.append(f"**{ATTACKS}** names {quoted(attack)} twice with equal settings: it stands there once.")
         else:
             asked.append(settings)
-    strange = [name for name in query if name not in read]
-    if strange:
-        problems.append(f"{_listed(strange)}: this page has nothing of this name.")
-    return choice, asked, problems
+    return choice, asked, problems + unknown(query, takes)
 
 
 def _first(spec: ModelSpec, target: Target | None) -> dict[str, Settings]:

@@ -1,4 +1,4 @@
-"""Painting on the player's original where it may change: by mouse, by keys and zoomed, into the address and back."""
+"""Painting on the player's original where it may change: by mouse, keys and fingers, and zoomed, into the address."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import numpy as np
+import pytest
 from playwright.sync_api import expect
 
 from lab.stencil import PRESETS, written
@@ -85,3 +86,52 @@ def test_what_is_painted_is_in_the_address_and_comes_back(open_lab: Callable[...
     brush.get_by_role("button", name="Whole photo").click()
     expect(page).not_to_have_url(re.compile("painted="))
     expect(page.get_by_role("radio", name="All")).to_be_checked()
+
+
+@pytest.mark.slow
+def test_a_finger_paints_and_does_not_scroll_and_a_second_one_takes_its_stroke_back_and_zooms(
+    open_lab: Callable[..., Lab],
+) -> None:
+    lab = open_lab(width=380)
+    page = lab.page
+    brush = page.get_by_role("group", name="Where it may change")
+    expect(page.get_by_text("The network is loading")).to_have_count(0)
+    lab.idle()
+    glass = page.context.new_cdp_session(page)
+    glass.send("Emulation.setTouchEmulationEnabled", {"enabled": True, "maxTouchPoints": 2})
+    brush.get_by_role("button", name="Paint where it may change").click()
+    brush.get_by_role("button", name="Rectangle").click()
+    board = page.get_by_role("application", name="Original, to paint on")
+    board.scroll_into_view_if_needed()
+
+    def touch(*fingers: tuple[float, float], begins: bool = False) -> None:
+        """Fingers on cells of the picture, which all are lifted if there are none."""
+        box = board.bounding_box()
+        assert box is not None
+        points = [
+            {"id": i, "x": box["x"] + box["width"] * cell[0] / 64, "y": box["y"] + box["height"] * cell[1] / 64}
+            for i, cell in enumerate(fingers)
+        ]
+        kind = "touchStart" if begins else "touchMove" if points else "touchEnd"
+        glass.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    scrolled = page.get_by_test_id("stMain").evaluate("main => main.scrollTop")
+    touch((10.5, 20.5), begins=True)
+    touch((20.5, 30.5))
+    touch((29.5, 35.5))
+    assert page.get_by_test_id("stMain").evaluate("main => main.scrollTop") == scrolled
+    touch()
+    expected = np.zeros((64, 64), dtype=bool)
+    expected[20:36, 10:30] = True
+    expect(brush.get_by_role("status")).to_have_text("7.8% of the photo may change.")
+    expect(page).to_have_url(re.compile(rf"painted={re.escape(written(expected))}(&|$)"))
+    expect(page.get_by_role("button", name="Run", exact=True)).to_be_enabled()  # the page has been drawn for it
+    lab.idle()
+
+    touch((40.5, 40.5), begins=True)
+    touch((45.5, 45.5))
+    touch((45.5, 45.5), (55.5, 45.5), begins=True)
+    touch((40.5, 45.5), (60.5, 45.5))
+    touch()
+    expect(page.get_by_role("toolbar", name="Zoom")).to_contain_text("× 2.0")
+    expect(brush.get_by_role("status")).to_have_text("7.8% of the photo may change.")

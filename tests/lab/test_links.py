@@ -316,4 +316,7 @@ def test_a_comparison_has_no_more_attacks_than_fit_none_twice_alike_and_none_of_
     assert [each.attack for each in attacks] == ["ddn"]
     assert "ml_cw" in problems[0].replace("&#95;", "_")
     assert problems[1] == "**attacks** names “ddn” twice with equal settings: it stands there once."
-    assert from_comparison({"attack": ["ddn"]}, MODELS)[2] == ["“attack”: this page has nothing of this name."]
+    (strange,) = from_comparison({"attacks": ["ddn"], "ddn.budget": ["9"]}, MODELS)[2]
+    assert strange.startswith("“ddn.budget”: this page has nothing of this name. It knows model, photo, want, ")
+    assert "attacks, ddn.steps, ddn.gamma, " in strange
+    assert from_comparison({"attack": ["ddn"]}, MODELS)[2][0].startswith("“attack”: this page has nothing of this ")

@@ -32,13 +32,13 @@ SYMBOLS = {
 
 
 def blank() -> go.Figure:
-    """A figure to draw on; every one begins here.
+    """A figure to draw on; every one begins here, and is still.
 
     Plotly asks whether pandas has been imported, and takes it for whole while another thread is importing it.
     """
     import pandas  # noqa: F401
 
-    return go.Figure()
+    return go.Figure(layout=STILL)
 
 
 def margin_chart(curves: Curves, phases: Iterable[str], unit: str, shown: int) -> go.Figure:
@@ -114,7 +114,7 @@ def _axes(title: str, unit: str, shown: int | None = None, across: str = "update
     figure.update_layout(
         title={"text": title, "font": {"size": 16}}, xaxis_title=across, yaxis_title=unit, height=340,
         hovermode="x unified", margin={"l": 10, "r": 10, "t": 50, "b": 10},
-        legend={"orientation": "h", "y": -0.25, "yanchor": "top"}, **STILL,
+        legend={"orientation": "h", "y": -0.25, "yanchor": "top"},
     )  # fmt: skip
     if shown is not None:
         figure.add_vline(x=shown, line={"color": GREY, "width": 1})

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lab.curves import Points
 from lab.markup import in_chart
-from ui.figures.attack import GREY, ORANGE, STILL, blank
+from ui.figures.attack import GREY, ORANGE, blank
 from ui.figures.comparison import COLOURS
 
 BEYOND = 1.5
@@ -46,7 +46,7 @@ def _axes(across: str, up: str, names: Mapping[str, Points]) -> go.Figure:
     figure = blank()
     figure.update_layout(
         height=380 + 10 * len(names), xaxis_title=across, yaxis_title=up, margin={"l": 10, "r": 10, "t": 20, "b": 10},
-        legend={"orientation": "h", "y": -0.2, "yanchor": "top"}, showlegend=True, **STILL,
+        legend={"orientation": "h", "y": -0.2, "yanchor": "top"}, showlegend=True,
     )  # fmt: skip
     figure.update_xaxes(type="log", dtick="D2", tickformat="~g", automargin=True)
     return figure
@@ -100,7 +100,7 @@ def duel(
     )  # fmt: skip
     figure.update_layout(
         height=460, xaxis_title=f"L2, {across}", yaxis_title=f"L2, {up}",
-        margin={"l": 10, "r": 10, "t": 20, "b": 10}, hovermode="closest", **STILL,
+        margin={"l": 10, "r": 10, "t": 20, "b": 10}, hovermode="closest",
     )  # fmt: skip
     span = [float(np.log10(each)) for each in ends]
     figure.update_xaxes(type="log", range=span, dtick="D2", tickformat="~g", automargin=True)

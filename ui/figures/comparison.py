@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lab.curves import Points
 from lab.markup import in_chart
-from ui.figures.attack import BLUE, GREY, ORANGE, STILL, blank
+from ui.figures.attack import BLUE, GREY, ORANGE, blank
 
 Floats = NDArray[np.floating]
 COLOURS = (ORANGE, BLUE, "#2a9d5c", "#b04fc4", "#d0342c", "#7a6a00", "#0f8f9f", GREY)
@@ -49,10 +49,10 @@ def approach_chart(curves: Mapping[str, Points]) -> go.Figure:
     longest = max(map(len, drawn), default=0)
     figure.update_layout(
         height=420, margin={"l": 10, "r": min(40 + 7 * longest, 170), "t": 20, "b": 10}, hovermode="x unified",
-        xaxis_title="forward + backward passes", yaxis_title="L2 of the nearest hit", **STILL,
+        xaxis_title="forward + backward passes", yaxis_title="L2 of the nearest hit",
     )  # fmt: skip
     figure.update_xaxes(type="log", dtick="D2" if last < 100 * passes.min() else 1, tickformat="~s", automargin=True)
-    figure.update_yaxes(type="log", range=[low, high], dtick="D2", tickformat="~g")
+    figure.update_yaxes(type="log", range=[low, high], dtick="D2" if high - low > 1 else None, tickformat="~g")
     return figure
 
 
@@ -96,7 +96,7 @@ def _matrix(
         colorscale=scale, zmin=ends[0], zmax=ends[1], showscale=False, xgap=1, ygap=1,
         hovertemplate=f"%{{y}}, %{{x}}: {hover}<extra></extra>",
     )  # fmt: skip
-    figure.update_layout(height=90 + 26 * len(rows), margin={"l": 10, "r": 10, "t": 10, "b": 10}, **STILL)
+    figure.update_layout(height=90 + 26 * len(rows), margin={"l": 10, "r": 10, "t": 10, "b": 10})
     figure.update_xaxes(side="top", showgrid=False, type="category", automargin=True, autotickangles=[0, -45, -90])
     figure.update_yaxes(autorange="reversed", showgrid=False, type="category", automargin=True)
     return figure

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from lab.markup import in_chart
 from lab.sheet import Cell, State
-from ui.figures.attack import GREY, ORANGE, STILL, blank
+from ui.figures.attack import GREY, ORANGE, blank
 
 LOOKS = {State.REACHED: (ORANGE, "star", "target reached"), State.MISSED: (GREY, "x", "target missed")}
 """Colour, mark and words."""
@@ -29,7 +29,7 @@ def flips_chart(cells: Sequence[Cell]) -> go.Figure:
     figure.update_layout(
         height=300, margin={"l": 10, "r": 10, "t": 10, "b": 10}, xaxis_title="L2, pixels in [0, 1]",
         yaxis_title="labels changed as wanted", hovermode="closest",
-        legend={"orientation": "h", "y": 1, "yanchor": "bottom"}, **STILL,
+        legend={"orientation": "h", "y": 1, "yanchor": "bottom"},
     )  # fmt: skip
     figure.update_xaxes(rangemode="tozero", automargin=True)
     most = max([cell.row["flips_made"] or 0 for cell in cells if cell.row], default=0)

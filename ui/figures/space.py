@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from jma_core.geometry import Geometry, Section
 from lab.markup import in_chart
-from ui.figures.attack import BLUE, GREY, ORANGE, STILL, blank
+from ui.figures.attack import BLUE, GREY, ORANGE, blank
 from ui.figures.comparison import COLOURS
 
 GREEN = "#1b9e77"
@@ -97,7 +97,7 @@ def solid(section: Section, shown: Shown) -> go.Figure:
         )  # fmt: skip
     names = dict(zip(("xaxis_title", "yaxis_title", "zaxis_title"), map(in_chart, shown.axes), strict=True))
     far = {"eye": {"x": 1.7, "y": 1.7, "z": 1.2}, "center": {"z": -0.15}}  # so that narrow screens clip no axis
-    figure.update_scenes(aspectmode="data", camera=far, **names)
+    figure.update_scenes(aspectmode="data", camera=far, dragmode="turntable", **names)
     figure.update_layout(
         height=640, margin={"l": 0, "r": 0, "t": 10, "b": 10}, uirevision="kept",
         legend={"orientation": "h", "y": -0.02, "yanchor": "top"},
@@ -207,9 +207,9 @@ def unit_costs(space: Geometry, names: Sequence[str]) -> go.Figure:
         )  # fmt: skip
     figure.update_layout(
         height=90 + 19 * len(labels), margin={"l": 10, "r": 10, "t": 30, "b": 10},
-        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom"}, **STILL,
+        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom"},
     )  # fmt: skip
-    figure.update_xaxes(title="pixels (L2) to move it by one logit", type="log")
+    figure.update_xaxes(title="pixels (L2) to move it by one logit", type="log", dtick="D2", tickformat="~g")
     figure.update_yaxes(autorange="reversed", type="category", dtick=1)
     return figure
 
@@ -222,7 +222,7 @@ def cosines(space: Geometry, names: Sequence[str]) -> go.Figure:
         colorscale=[[0, BLUE], [0.5, "#f4f4f4"], [1, ORANGE]], xgap=1, ygap=1,
         hovertemplate="%{y} and %{x}: %{z:.2f}<extra></extra>",
     )  # fmt: skip
-    figure.update_layout(height=160 + 19 * len(names), margin={"l": 10, "r": 10, "t": 20, "b": 10}, **STILL)
+    figure.update_layout(height=160 + 19 * len(names), margin={"l": 10, "r": 10, "t": 20, "b": 10})
     figure.update_xaxes(tickangle=-60, dtick=1, type="category", showgrid=False)
     figure.update_yaxes(autorange="reversed", dtick=1, type="category", showgrid=False)
     return figure

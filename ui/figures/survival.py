@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from lab.aftermath import Fate, Reading, Trial
 from lab.markup import in_chart
-from ui.figures.attack import BLUE, GREY, ORANGE, STILL, blank
+from ui.figures.attack import BLUE, GREY, ORANGE, blank
 
 LOOKS = {Fate.WANTED: (ORANGE, "star"), Fate.ORIGINAL: (BLUE, "circle"), Fate.OTHER: (GREY, "x")}
 """Colour and mark."""
@@ -43,7 +43,7 @@ def survival_chart(trials: Sequence[Trial], unit: str) -> go.Figure:
     figure.update_layout(
         height=110 + LINE * len(trials), margin={"l": 10, "r": 10, "t": 10, "b": 10}, barmode="overlay",
         xaxis_title=f"worst margin of the target, {unit}: above 0 it is read as wanted", hovermode="closest",
-        legend={"orientation": "h", "y": 1, "yanchor": "bottom"}, **STILL,
+        legend={"orientation": "h", "y": 1, "yanchor": "bottom"},
     )  # fmt: skip
     figure.update_xaxes(automargin=True, zeroline=False)
     titles = [in_chart(each.title) for each in trials]

@@ -118,11 +118,12 @@ def nearest(trace: Trace) -> list[tuple[int, str]]:
 
 
 def note(image: Floats) -> str:
-    """How to look at it, and how exact it is."""
+    """What it is, if not the whole; how to look at it, and how exact it is."""
     how = (
         "Below each picture its perturbation, all at one gain. Over the gradients spent, each attack shows what it had "
         "come to by then; over the distance, the farthest picture of its path within it, and its result from the "
         "result's own L2 on. Point at a pixel for its values, from 0 to 255, and in brackets what was added to them, "
         f"rounded to {LEVELS} steps of the largest change (before the result to {COARSE})."
     )
-    return f"{how} {reduction(image)}".rstrip()
+    smaller = reduction(image)
+    return f"{smaller} “Open in the lab” shows each pixel of one result. {how}" if smaller else how

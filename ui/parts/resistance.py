@@ -98,7 +98,9 @@ def defence() -> Request | Choice:
         plain_one, robust_one = (f"{np.median(each):.2f}" for each in siege.distances)
         metrics({"Distance, as it is": plain_one, "Distance, defended": robust_one})
         st.caption("L2 in pixels, the median over the signs. Each is attacked towards the plain network's runner-up.")
-        st.markdown(f"On these signs the attack goes **{ratio:.1f} times as far** against the defended one.")
+        st.markdown(
+            f"Sign by sign the attack goes **{ratio:.1f} times as far** against the defended one, a geometric mean."
+        )
     with picture:
         st.plotly_chart(lecture.sieges(siege.names, siege.distances), key="learn-siege")
         riddle("Is it safe now? And what did it cost?", partial(_price_of_defence, spec, twin, siege), "defence")

@@ -102,7 +102,7 @@ class Lens {
     if (event.type !== "touchmove" || before?.fingers !== now.fingers) return;
     const spot = this.spot({ target: event.target, clientX: before.x, clientY: before.y });
     if (!spot || (now.fingers === 1 && (!this.near || this.taken(event.target)))) return; // scrolls the page
-    event.preventDefault();
+    if (event.cancelable) event.preventDefault(); // else it scrolls already
     this.zoom((this.view.k * now.spread) / before.spread, spot.u, spot.v);
     this.pan((now.x - before.x) / spot.width, (now.y - before.y) / spot.height);
   }

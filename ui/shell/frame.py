@@ -31,6 +31,7 @@ STYLE = """<style>
 [class*="st-key-photo-"] button[data-testid="stBaseButton-primary"] {border-color: #2f7ed8}
 [class*="st-key-photo-"] p {font-size: 0.8125rem; white-space: nowrap}
 .st-key-tab-token {display: none}
+@media (max-width: 1250px) {[data-testid="stTopNavLink"] > span:has([data-testid="stIconMaterial"]) {display: none}}
 :is([data-testid="stTopNavLink"], [data-testid="stSidebarNavLink"]):focus-visible {outline: 2px solid}
 .js-plotly-plot text:is([class$="title"], .legendtext, .annotation-text),
 .js-plotly-plot :is(.xtick, .ytick, .cbaxis) text {fill: currentColor !important}
@@ -38,7 +39,8 @@ STYLE = """<style>
 """White text needs a darker blue than the dark theme's; formulas, which fit, would scroll by a pixel or two. Axes of
 charts have a contrast of 3.7 in Streamlit's grey. Projectors have no room for Streamlit's six lines above a title. The
 button of a photo in the gallery lies over it, and has its name below. A link of the navigation that has the keyboard
-would be a shade darker than the page, which nobody sees."""
+would be a shade darker than the page, which nobody sees. Beside the sidebar of a small screen the names of all pages
+have room only without their icons."""
 
 
 _name_on_leaving = st.components.v2.component(

@@ -36,6 +36,7 @@ def test_a_solid_shows_a_ball_and_an_ellipsoid(measured: Measured) -> None:
     wall = named(figure, "border: one")
     np.testing.assert_allclose(wall.x, 0, atol=1e-9)
     assert figure.layout.scene.aspectmode == "data"
+    assert (figure.layout.dragmode, figure.layout.scene.dragmode) == (False, "turntable")  # it alone is turned
 
 
 def test_the_spectrum_and_the_costs_are_those_of_the_gram_matrix(measured: Measured) -> None:

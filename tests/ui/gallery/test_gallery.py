@@ -10,7 +10,7 @@ from jma_core.records import AttackResult, Trace
 from lab.comparison import Contender, approach
 from lab.request import Request, Settings
 from models.encodings import OneHot
-from ui.gallery.gallery import FILM_BYTES, frames, gallery, nearest, places, told_of
+from ui.gallery.gallery import FILM_BYTES, frames, gallery, nearest, note, places, told_of
 from ui.pixels.pixels import pictured
 
 NAMES = OneHot(("one", "two", "three", "four", "five"))
@@ -81,3 +81,10 @@ def test_one_original_and_one_gain_for_all(finished: AttackResult) -> None:
     strongest = np.abs(finished.image - finished.original).max()
     np.testing.assert_allclose(told["gain"], max(1, 2 / strongest))
     assert gallery(NAMES, ["A"], [Contender(asked(), missed)])["gain"] == 1
+
+
+def test_pictures_that_are_shown_smaller_than_they_are_say_so_first_and_where_each_pixel_is_seen() -> None:
+    large, small = np.zeros((3, 480, 640), np.float32), np.zeros((3, 224, 224), np.float32)
+    assert note(large).startswith("Shown here at 370 × 277 pixels,")
+    assert "“Open in the lab” shows each pixel" in note(large)
+    assert "Shown here" not in note(small)
