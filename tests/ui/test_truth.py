@@ -131,7 +131,7 @@ def says_in_the_player(spec: ModelSpec, request: Request, result: AttackResult, 
 
 
 def says_in_curves(spec: ModelSpec, request: Request, result: AttackResult) -> None:
-    """They begin at the original. Above 0 the decoder's worst margin means that it reads the target, below that it does not.
+    """They begin at the original. Where the decoder's worst margin is above 0 it reads the target, and nowhere below.
 
     At 0 a label that is to be absent is so, and one that is to be present is not.
     """
